@@ -1,0 +1,93 @@
+"""What types cannot say about a `conveyor.toml`: references, cycles, ranges and words with a fixed choice. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from conveyor.config.check_model import check_model, check_rollout
+from conveyor.config.demands import at_least, function, positive
+from conveyor.config.graph import cycles, inputs, references, routes
+from conveyor.config.problem import Place, Problem, nearest
+from conveyor.config.read import found
+from conveyor.domain.contract import RuleKind
+from conveyor.domain.project import DataConfig, ProjectConfig, ServiceConfig, StepConfig
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_ROUTE = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
+
+
+def check(config: ProjectConfig) -> list[Problem]:
+    return list(_all(config))
+
+
+def _all(config: ProjectConfig) -> Iterator[Problem]:
+    for data in config.data.values():
+        yield from _data(data)
+    for step in config.steps.values():
+        yield from _step(step, config)
+    yield from cycles(config)
+    for model in config.models.values():
+        yield from check_model(model, config)
+    for service in config.services.values():
+        yield from _service(service, config)
+    yield from routes(config)
+
+
+def _data(data: DataConfig) -> Iterator[Problem]:
+    at = ("data", data.name)
+    yield from function((*at, "contract"), data.contract)
+    if data.label and data.label.delay and data.time is None:
+        yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
+    for column in data.banned:
+        if column in (data.time, data.key):
+            yield Problem((*at, "banned"), f'"{column}" is the event time or the key')
+    for column, rule in data.rules.items():
+        for word, value in rule.items():
+            yield from _rule((*at, "rules", column, word), word, value)
+
+
+def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:
+    match word:
+        case RuleKind.MIN | RuleKind.MAX:
+            wanted, good = "a number or a date", isinstance(value, int | float | date) and not isinstance(value, bool)
+        case RuleKind.NOT_NULL | RuleKind.UNIQUE:
+            wanted, good = "true or false", isinstance(value, bool)
+        case RuleKind.ONE_OF:
+            wanted, good = "a list", isinstance(value, list)
+        case RuleKind.TYPE:
+            wanted, good = "a string", isinstance(value, str)
+        case _:
+            yield Problem(at, "unknown rule" + nearest(word, RuleKind))
+            return
+    if not good:
+        yield Problem(at, f"expected {wanted}, found {found(value)}")
+
+
+def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:
+    at = ("step", step.name)
+    if (step.run is None) == (step.command is None):
+        yield Problem(at, "needs either `run` (a function) or `command` (a shell command), and not both")
+    yield from function((*at, "run"), step.run)
+    yield from references((*at, "inputs"), step.inputs, inputs(config))
+    yield from at_least((*at, "retries"), step.retries, 0)
+    yield from positive((*at, "timeout"), step.timeout)
+
+
+def _service(service: ServiceConfig, config: ProjectConfig) -> Iterator[Problem]:
+    at = ("service", service.name)
+    if not service.run.strip():
+        yield Problem((*at, "run"), "is empty")
+    for word, value in (("route", service.route), ("health", service.health)):
+        if not _ROUTE.fullmatch(value):
+            yield Problem((*at, word), f'expected a path that starts with "/", found "{value}"')
+    yield from references((*at, "uses"), service.uses, {f"model.{name}" for name in config.models})
+    names: list[tuple[Place, str | None]] = [(("database",), service.database)]
+    names += [(("env", name), name) for name in service.env]
+    for key, variable in names:
+        if variable is not None and not _VARIABLE.fullmatch(variable):
+            yield Problem((*at, *key), f'"{variable}" is not the name of an environment variable')
+    yield from at_least((*at, "replicas"), service.replicas, 1)
+    yield from positive((*at, "timeout"), service.timeout)
+    yield from check_rollout((*at, "rollout"), service.rollout)

@@ -1,0 +1,97 @@
+"""What a [model.NAME] section must satisfy beyond its types; services share the check of rollouts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from cronsim import CronSim, CronSimError
+
+from conveyor.config.demands import at_least, choice, fraction, function, positive
+from conveyor.config.graph import inputs, references, upstream
+from conveyor.config.problem import Place, Problem
+from conveyor.domain.metric import METRICS
+from conveyor.domain.project import (
+    BASELINES,
+    TRIGGERS,
+    VERSUS_LIVE,
+    Abort,
+    GatesConfig,
+    ModelConfig,
+    ProjectConfig,
+    RetrainConfig,
+    RolloutConfig,
+)
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
+    at = ("model", model.name)
+    yield from function((*at, "train"), model.train)
+    yield from choice((*at, "metric"), "metric", model.metric, METRICS)
+    if not model.inputs:
+        yield Problem((*at, "inputs"), "a model needs at least one input")
+    dangling = list(references((*at, "inputs"), model.inputs, inputs(config)))
+    yield from dangling
+    if model.inputs and not dangling:
+        yield from upstream(model, config)
+    for key in ("window", "holdout", "timeout"):
+        yield from positive((*at, key), getattr(model, key))
+    yield from _gates((*at, "gates"), model.gates, model.metric)
+    yield from _retrain((*at, "retrain"), model.retrain)
+    yield from at_least((*at, "monitor", "rows"), model.monitor.rows, 1)
+    yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)
+    yield from at_least((*at, "monitor", "decay"), model.monitor.decay, 0)
+    yield from check_rollout((*at, "rollout"), model.rollout)
+
+
+def _gates(at: Place, gates: GatesConfig, metric: str) -> Iterator[Problem]:
+    bound = gates.metric
+    if bound.versus_live is not None:
+        yield from choice((*at, metric, "versus_live"), "comparison", bound.versus_live, VERSUS_LIVE)
+    if bound.min is not None and bound.max is not None and bound.min > bound.max:
+        yield Problem((*at, metric, "min"), f"{bound.min} is more than max = {bound.max}")
+    if not 0 < bound.confidence < 1:
+        yield Problem((*at, metric, "confidence"), f"expected a number between 0 and 1, found {bound.confidence}")
+    yield from at_least((*at, metric, "margin"), bound.margin, 0)
+    if gates.baseline:
+        yield from choice((*at, "baseline", "beat"), "baseline", gates.baseline.beat, BASELINES)
+    if gates.latency_p99_ms:
+        yield from at_least((*at, "latency_p99_ms", "max"), gates.latency_p99_ms.max, 0)
+    yield from fraction((*at, "leak", "max_single_feature_auc"), gates.leak.max_single_feature_auc)
+    yield from at_least((*at, "parity_tolerance"), gates.parity_tolerance, 0)
+
+
+def _retrain(at: Place, retrain: RetrainConfig) -> Iterator[Problem]:
+    for word in retrain.on:
+        yield from choice((*at, "on"), "trigger", word, TRIGGERS)
+    if retrain.schedule is not None:
+        try:
+            next(CronSim(retrain.schedule, _EPOCH))
+        except (CronSimError, StopIteration) as error:
+            why = str(error).lower() or "no such day comes"
+            cause = f'"{retrain.schedule}" is not a cron expression ({why}); expected five fields such as "0 3 * * *"'
+            yield Problem((*at, "schedule"), cause)
+    yield from at_least((*at, "min_new_rows"), retrain.min_new_rows, 0)
+    yield from at_least((*at, "budget", "runs_per_day"), retrain.budget.runs_per_day, 1)
+
+
+def check_rollout(at: Place, rollout: RolloutConfig) -> Iterator[Problem]:
+    steps = rollout.steps
+    rising = all(low < high for low, high in pairwise(steps))
+    if not steps or steps[-1] != 100 or steps[0] < 1 or not rising:
+        yield Problem((*at, "steps"), f"expected percents that rise to 100 such as [5, 25, 100], found {list(steps)}")
+    yield from at_least((*at, "shadow", "requests"), rollout.shadow.requests, 0)
+    yield from positive((*at, "start_timeout"), rollout.start_timeout)
+    yield from _abort((*at, "abort"), rollout.abort)
+
+
+def _abort(at: Place, abort: Abort) -> Iterator[Problem]:
+    yield from fraction((*at, "error_rate"), abort.error_rate)
+    yield from at_least((*at, "min_requests"), abort.min_requests, 1)
+    if abort.latency_p99_ms is not None:
+        yield from at_least((*at, "latency_p99_ms"), abort.latency_p99_ms, 0)
+    if abort.divergence is not None:
+        yield from at_least((*at, "divergence"), abort.divergence, 0)

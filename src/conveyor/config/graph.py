@@ -1,0 +1,83 @@
+"""How the parts of a `conveyor.toml` refer to each other: dangling references, cycles, what feeds a model. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from conveyor.config.problem import Place, Problem, nearest
+from conveyor.domain.project import ModelConfig, ProjectConfig
+
+
+def inputs(config: ProjectConfig) -> set[str]:
+    """What steps and models may read."""
+    return {f"data.{name}" for name in config.data} | {f"step.{name}" for name in config.steps}
+
+
+def references(at: Place, found: Iterable[str], known: set[str]) -> Iterator[Problem]:
+    for reference in found:
+        if reference in known:
+            continue
+        meant = [name for name in sorted(known) if name.endswith(f".{reference}")]
+        hint = f'; did you mean "{meant[0]}"?' if meant else nearest(reference, known, cutoff=0.8)
+        yield Problem(at, f'there is no "{reference}"{hint}')
+
+
+def cycles(config: ProjectConfig) -> Iterator[Problem]:
+    """Each cycle is named once, from the step of it that comes first in the file."""
+    named: set[str] = set()
+    for start in config.steps:
+        chain = _way_back(start, config)
+        if chain and named.isdisjoint(chain):
+            named.update(chain)
+            words = " -> ".join(f"step.{name}" for name in (*chain, start))
+            yield Problem(("step", start, "inputs"), f"a step cannot wait for itself: {words}")
+
+
+def _way_back(start: str, config: ProjectConfig) -> tuple[str, ...]:
+    """The steps from `start` along inputs until `start` is met again; empty when it never is."""
+    waiting: list[tuple[str, ...]] = [(start,)]
+    seen: set[str] = set()
+    while waiting:
+        chain = waiting.pop()
+        for reference in config.steps[chain[-1]].inputs:
+            name = reference.removeprefix("step.")
+            if reference == f"step.{start}":
+                return chain
+            if reference.startswith("step.") and name in config.steps and name not in seen:
+                seen.add(name)
+                waiting.append((*chain, name))
+    return ()
+
+
+def upstream(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
+    """A model learns a label, and its windows are cut by event time: some dataset behind it must name both."""
+    sources, waiting, seen = [], list(model.inputs), set[str]()
+    while waiting:
+        reference = waiting.pop()
+        if reference in seen:
+            continue
+        seen.add(reference)
+        kind, _, name = reference.partition(".")
+        if kind == "data" and name in config.data:
+            sources.append(config.data[name])
+        elif kind == "step" and name in config.steps:
+            waiting.extend(config.steps[name].inputs)
+    at = ("model", model.name, "inputs")
+    if not any(source.label for source in sources):
+        yield Problem(at, "none of the datasets behind them has a `label` to learn")
+    if (model.window or model.holdout) and not any(source.time for source in sources):
+        yield Problem(
+            at, "`window` and `holdout` are cut by event time, but none of the datasets behind them names its `time`"
+        )
+
+
+def routes(config: ProjectConfig) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    for service in config.services.values():
+        route = service.route.rstrip("/") or "/"
+        at = ("service", service.name, "route")
+        if config.models and (route == "/v2" or route.startswith("/v2/")):
+            yield Problem(at, 'model endpoints answer under "/v2"; choose another path')
+        if route in owners:
+            yield Problem(at, f'"{route}" is already the route of service.{owners[route]}')
+        owners.setdefault(route, service.name)

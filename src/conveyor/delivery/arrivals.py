@@ -1,0 +1,113 @@
+"""The controller of arrivals: watched files are taken over as objects, and what waits is ingested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from conveyor.delivery import ingest
+from conveyor.delivery.lookup import latest_build, open_runs
+from conveyor.domain.project import DataConfig
+from conveyor.domain.release import Build
+from conveyor.domain.state import Arrival
+from conveyor.engine.context import Context
+from conveyor.errors import NotFound
+from conveyor.stores.collections import ARRIVALS, PROJECTS, RUNS
+from conveyor.stores.objects import digest_file
+from conveyor.stores.records import Transaction
+
+_EVERY = 0.5
+_BATCH = 100  # files in one ingest
+
+Stamp = tuple[int, int]
+
+
+def accept(context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str) -> Arrival | None:
+    """Takes a file over whose bytes are already an object. A file with the same content is not taken twice: None."""
+    id_ = f"{project}/{dataset}/{digest}"
+    earlier = tx.get(ARRIVALS, id_)
+    subject = f"data/{project}/{dataset}"
+    if earlier is not None and earlier.state != "refused":
+        tx.append(context.event("data.duplicate", subject, project, file=file, same_as=earlier.file, digest=digest))
+        return None
+    arrival = Arrival(id_, project, dataset, file, digest, context.clock.now())
+    tx.put(ARRIVALS, arrival)
+    tx.append(context.event("data.arrived", subject, project, file=file, digest=digest))
+    return arrival
+
+
+class Arrivals:
+    name = "arrivals"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._seen: dict[Path, Stamp] = {}  # as they were at the last look: a file must stand still before it is taken
+        self._taken: dict[Path, Stamp] = {}
+
+    def turn(self) -> float:
+        with self._context.records.read() as tx:
+            projects = tx.find(PROJECTS, limit=1000)
+            builds = [build for project in projects if (build := latest_build(tx, project.name))]
+        for build in builds:
+            for data in build.config.data.values():
+                self._watch(build.project, data)
+                self._ingest(build, data)
+        return _EVERY
+
+    def _watch(self, project: str, data: DataConfig) -> None:
+        for pattern in data.watch:
+            for path in sorted(self._context.settings.root.glob(pattern)):
+                self._look(project, data, path)
+
+    def _look(self, project: str, data: DataConfig, path: Path) -> None:
+        try:
+            info = path.stat()
+            stamp = (info.st_size, info.st_mtime_ns)
+            if self._taken.get(path) == stamp or not path.is_file() or path.name.startswith("."):
+                return
+            if self._seen.get(path) != stamp:
+                self._seen[path] = stamp
+                return
+            digest = self._context.objects.put_file(path)
+            if digest_file(path) != digest:
+                return  # it was written to meanwhile; the next look takes it
+        except FileNotFoundError:
+            return
+        with self._context.transaction() as tx:
+            accept(self._context, tx, project, data.name, path.name, digest)
+        self._taken[path] = stamp
+        self._seen.pop(path, None)
+
+    def _ingest(self, build: Build, data: DataConfig) -> None:
+        context = self._context
+        with context.records.read() as tx:
+            dataset = f"{build.project}/{data.name}"
+            waiting = [
+                arrival
+                for arrival in tx.find(ARRIVALS, where={"dataset": dataset, "state": "waiting"}, limit=_BATCH, newest=False)
+            ]
+            if not waiting or open_runs(tx, ingest.KIND, dataset):
+                return
+        newest = max(arrival.created for arrival in waiting)
+        oldest = min(arrival.created for arrival in waiting)
+        now = context.clock.now()
+        if now - newest < data.debounce and now - oldest < data.debounce + timedelta(seconds=5):
+            return
+        run = ingest.new_run(context.new_id(), build, data, waiting, now)
+        with context.transaction() as tx:
+            for arrival in waiting:
+                tx.put(ARRIVALS, replace(arrival, state="ingesting", run=run.id))
+            tx.put(RUNS, run)
+            tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
+
+
+def configured(build: Build | None, project: str, dataset: str) -> DataConfig:
+    """The dataset's section of the project's configuration. Raises NotFound with what there is."""
+    if build is None:
+        raise NotFound(f"project {project!r} has no build yet", hint="Push it first: its conveyor.toml names the datasets.")
+    found = build.config.data.get(dataset)
+    if found is None:
+        names = ", ".join(sorted(build.config.data)) or "none"
+        raise NotFound(f"there is no dataset {dataset!r} in conveyor.toml", hint=f"Declared are: {names}.")
+    return found

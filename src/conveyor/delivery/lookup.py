@@ -1,0 +1,48 @@
+"""The few questions that every controller asks of the records."""
+
+from __future__ import annotations
+
+from conveyor.domain import wire
+from conveyor.domain.dataset import DatasetVersion, Manifest
+from conveyor.domain.model import ModelStatus, ModelVersion
+from conveyor.domain.release import Build, Environment, Release
+from conveyor.domain.run import Run, RunState
+from conveyor.stores.collections import BUILDS, DATASET_VERSIONS, ENVIRONMENTS, MODEL_VERSIONS, RELEASES, RUNS
+from conveyor.stores.objects import Objects
+from conveyor.stores.records import Transaction
+
+
+def latest_build(tx: Transaction, project: str) -> Build | None:
+    found = tx.find(BUILDS, where={"project": project}, limit=1)
+    return found[0] if found else None
+
+
+def latest_data(tx: Transaction, project: str, dataset: str) -> DatasetVersion | None:
+    found = tx.find(DATASET_VERSIONS, where={"dataset": f"{project}/{dataset}"}, limit=1)
+    return found[0] if found else None
+
+
+def manifest_of(objects: Objects, version: DatasetVersion | None) -> Manifest:
+    return Manifest() if version is None else wire.from_json(objects.get(version.manifest), Manifest)
+
+
+def live_release(tx: Transaction, environment: Environment | None) -> Release | None:
+    if environment is None or environment.live is None:
+        return None
+    return tx.get(RELEASES, f"{environment.id}/{environment.live}")
+
+
+def live_model(tx: Transaction, project: str, model: str, environment: str = "production") -> ModelVersion | None:
+    """The version of a model that is live in an environment."""
+    release = live_release(tx, tx.get(ENVIRONMENTS, f"{project}/{environment}"))
+    version = release.models.get(model) if release else None
+    return None if version is None else tx.get(MODEL_VERSIONS, f"{project}/{model}@{version}")
+
+
+def newest_ready(tx: Transaction, project: str, model: str) -> ModelVersion | None:
+    found = tx.find(MODEL_VERSIONS, where={"model": f"{project}/{model}", "status": ModelStatus.READY}, limit=1)
+    return found[0] if found else None
+
+
+def open_runs(tx: Transaction, kind: str, subject: str) -> list[Run]:
+    return tx.find(RUNS, where={"kind": kind, "subject": subject, "state": RunState.RUNNING})

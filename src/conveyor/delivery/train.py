@@ -1,0 +1,228 @@
+"""The recipe of a training: features, training, evaluation, gates; at its end there is a model version, ready or refused."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_rows, labels_known_until, steps_before
+from conveyor.delivery.lookup import live_model, manifest_of
+from conveyor.domain import gate, wire
+from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
+from conveyor.domain.project import ModelConfig, ProjectConfig
+from conveyor.domain.release import Build
+from conveyor.domain.run import Run, Step
+from conveyor.domain.step import EvaluateSpec, LiveModel, StepSpec, TrainingReport, TrainSpec
+from conveyor.effects.environment import clean_environment
+from conveyor.effects.source import code_digest
+from conveyor.engine.context import Context
+from conveyor.engine.recipe import OUT, SPEC, Command
+from conveyor.errors import Conflict
+from conveyor.stores.collections import BUILDS, MODEL_VERSIONS
+from conveyor.stores.records import Transaction
+
+KIND = "train"
+TRAIN, EVALUATE = "train", "evaluate"
+ARTIFACT = ("model.onnx", "model.json")
+
+
+def new_run(
+    id_: str, build: Build, model: ModelConfig, data: dict[str, int], trigger: str, reason: str, now: datetime
+) -> Run:
+    config = build.config
+    params = {"model": model.name, "build": build.id, "data": data, "trigger": trigger}
+    steps = [
+        Step(
+            name,
+            needs=tuple(i.removeprefix("step.") for i in config.steps[name].inputs if i.startswith("step.")),
+            timeout=config.steps[name].timeout,
+            retries=config.steps[name].retries,
+        )
+        for name in steps_before(config, model.inputs)
+    ]
+    before = tuple(step.name for step in steps)
+    steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
+    steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
+    return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
+
+
+class TrainRecipe:
+    kind = KIND
+    at_once = 1
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def prepare(self, run: Run, step: Step, job: Path) -> Command:
+        context = self._context
+        with context.records.read() as tx:
+            build = tx.need(BUILDS, run.params["build"])
+        model = build.config.models[run.params["model"]]
+        inputs = Inputs(context, build.config, run)
+        if step.name == TRAIN:
+            return self._train(build, model, inputs, job)
+        if step.name == EVALUATE:
+            return self._evaluate(run, build, model, job)
+        return self._step(build, step.name, inputs, job)
+
+    def complete(self, run: Run, tx: Transaction) -> Run:
+        """Decides the gates and writes the version; nothing here can be skipped on the way to being released."""
+        context = self._context
+        build = tx.need(BUILDS, run.params["build"])
+        model = build.config.models[run.params["model"]]
+        trained, scored = run.step(TRAIN).outputs, run.step(EVALUATE).outputs
+        report = wire.from_json(context.objects.get(trained["training.json"]), TrainingReport)
+        manifest = wire.from_json(context.objects.get(trained["model.json"]), ModelManifest)
+        evaluation = wire.from_json(context.objects.get(scored["evaluation.json"]), gate.Evaluation)
+        banned = tuple(column for data in datasets_of(build.config, model.inputs) for column in data.banned)
+        verdicts = gate.decide(model.gates, evaluation, banned, manifest.signature.features)
+        passed = gate.passed(verdicts)
+        newest = tx.find(MODEL_VERSIONS, where={"model": run.subject}, limit=1)
+        root, until, rows = self._labels(build.config, model, run)
+        version = ModelVersion(
+            project=run.project,
+            name=model.name,
+            version=newest[0].version + 1 if newest else 1,
+            status=ModelStatus.READY if passed else ModelStatus.REFUSED,
+            artifact={name: trained[name] for name in ARTIFACT},
+            signature=manifest.signature,
+            metrics={**evaluation.metrics, model.metric: evaluation.value},
+            verdicts=verdicts,
+            parity=report.parity,
+            run=run.id,
+            commit=build.commit,
+            data=run.params["data"],
+            reason=run.reason,
+            created=context.clock.now(),
+            labelled_until=until,
+            rows=rows,
+            params=model.params,
+            code=self.code(build, model),
+        )
+        tx.put(MODEL_VERSIONS, version)
+        failed = [verdict.message for verdict in verdicts if verdict.outcome is not gate.Outcome.PASS]
+        tx.append(
+            context.event(
+                "model.version_created" if passed else "model.refused",
+                f"model/{run.subject}",
+                run.project,
+                version=version.version,
+                metrics=version.metrics,
+                trigger=run.params["trigger"],
+                run=run.id,
+                reasons=failed,
+            )
+        )
+        return replace(run, result={"version": version.version, "status": version.status, "reasons": failed})
+
+    def failed(self, run: Run, tx: Transaction) -> None:
+        """The run's own event says it all; the governor reads it."""
+
+    def code(self, build: Build, model: ModelConfig) -> str:
+        """Digest of all code that the model depends on: its train function's and its steps'."""
+        tree = self._context.settings.builds / build.tree
+        functions = [model.train, *(run for n in steps_before(build.config, model.inputs) if (run := build.config.steps[n].run))]
+        params = wire.to_json(model.params).decode()
+        return cache_key("code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, [])
+
+    def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[str, datetime | None, int]:
+        data = datasets_of(config, model.inputs)[0]
+        version = Inputs(self._context, config, run).version(data.name)
+        until = labels_known_until(data, version)
+        return data.name, until, labelled_rows(manifest_of(self._context.objects, version), until)
+
+    def _python(self, build: Build, module: str, job: Path, spec: object, key: str | None) -> Command:
+        settings = self._context.settings
+        environment = settings.envs / build.environment
+        return Command(
+            argv=(str(environment / "bin" / "python"), "-m", f"conveyor.sdk.{module}", str(job / SPEC), str(job / OUT)),
+            cwd=settings.builds / build.tree,
+            env=clean_environment(environment),
+            key=key,
+            spec=wire.to_json(spec),
+        )
+
+    def _step(self, build: Build, name: str, inputs: Inputs, job: Path) -> Command:
+        config = build.config.steps[name]
+        resolved = [inputs.resolve(reference) for reference in config.inputs]
+        if config.run is not None:
+            code = code_digest(self._context.settings.builds / build.tree, config.run)
+            key = cache_key(f"step {config.run}", code, build.environment, config.params, resolved)
+            spec = StepSpec(config.run, tuple(r.spec for r in resolved), config.params)
+            return self._python(build, "step", job, spec, key)
+        if any(r.spec.label for r in resolved):
+            raise Conflict(
+                f"step {name} is a command that reads labelled data",
+                hint="Put a function step before it: it gets the rows with labels that have not come yet masked.",
+            )
+        settings = self._context.settings
+        environment = clean_environment(settings.envs / build.environment)
+        environment |= {f"CONVEYOR_INPUT_{r.spec.name.upper()}": ":".join(r.spec.paths) for r in resolved}
+        environment |= {f"CONVEYOR_PARAM_{key.upper()}": str(value) for key, value in config.params.items()}
+        return Command(
+            shell=config.command or "",
+            cwd=settings.builds / build.tree,
+            env=environment | {"CONVEYOR_OUTPUT": str(job / OUT)},
+            key=cache_key(f"command {config.command}", build.tree, build.environment, config.params, resolved),
+        )
+
+    def _train(self, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
+        resolved = [inputs.resolve(reference) for reference in model.inputs]
+        first = resolved[0].spec
+        if first.label is None or first.time is None or first.known_until is None:
+            raise Conflict(
+                f"model.{model.name} cannot be trained: its first input has no label and time",
+                hint="Give its dataset `time` and `label` in conveyor.toml.",
+            )
+        spec = TrainSpec(
+            model=model.name,
+            function=model.train,
+            inputs=tuple(r.spec for r in resolved),
+            label=first.label,
+            time=first.time,
+            known_until=first.known_until,
+            metric=model.metric,
+            params=model.params,
+            features=model.features,
+            key=first.key,
+            window=model.window,
+            gap=model.gap,
+            holdout=model.holdout,
+            slices=model.slices,
+            baseline=model.gates.baseline.beat if model.gates.baseline else None,
+            parity_tolerance=model.gates.parity_tolerance,
+            seed=model.seed,
+        )
+        how = wire.to_json(replace(spec, inputs=())).decode()
+        code = code_digest(self._context.settings.builds / build.tree, model.train)
+        key = cache_key(f"train {model.train}", code, build.environment, model.params, resolved, how)
+        return self._python(build, "train", job, spec, key)
+
+    def _evaluate(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
+        objects = self._context.objects
+        trained = run.step(TRAIN).outputs
+        with self._context.records.read() as tx:
+            live = live_model(tx, run.project, model.name)
+        candidate = job / "candidate"
+        candidate.mkdir(parents=True, exist_ok=True)
+        for name in ARTIFACT:
+            shutil.copyfile(objects.path(trained[name]), candidate / name)
+        against = None
+        if live is not None:
+            files = {name: str(objects.path(live.artifact[name])) for name in ARTIFACT}
+            against = LiveModel(live.version, files["model.onnx"], files["model.json"])
+        spec = EvaluateSpec(
+            metric=model.metric,
+            candidate=str(candidate),
+            holdout=str(objects.path(trained["holdout.parquet"])),
+            training=str(objects.path(trained["training.json"])),
+            live=against,
+            confidence=model.gates.metric.confidence,
+            seed=model.seed,
+            slices=model.slices,
+        )
+        outputs = " ".join(trained[name] for name in (*ARTIFACT, "holdout.parquet"))
+        key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None))
+        return self._python(build, "evaluate", job, spec, key)

@@ -1,0 +1,74 @@
+"""Events: frozen facts in the append-only log, in the shape of CloudEvents 1.0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+CATALOGUE: dict[str, str] = {
+    "project.registered": "a project was seen for the first time",
+    "project.config_invalid": "a pushed conveyor.toml has errors; nothing was built",
+    "code.pushed": "a branch of the built-in git remote moved to a new commit",
+    "code.superseded": "a newer push arrived before this one was rolled out",
+    "run.started": "a run began",
+    "run.succeeded": "a run ended well",
+    "run.failed": "a run ended with an error",
+    "run.cancelled": "a run was cancelled",
+    "step.lost": "a step's process vanished without a result; it is tried again or given up",
+    "build.ready": "a commit was built and its tests passed",
+    "data.arrived": "files were taken over for a dataset and wait for ingest",
+    "data.version_created": "a dataset version was committed",
+    "data.quarantined": "rows failed the contract and were put into quarantine",
+    "data.refused": "a file could not be taken; it is kept, and the reason is stated",
+    "data.duplicate": "a file with the same content was taken before; it was not taken again",
+    "governor.decided": "the governor decided whether to retrain, with the reason",
+    "model.version_created": "a model version passed its gates",
+    "model.refused": "a gate refused a model version",
+    "model.rejected": "a model version failed in a rollout",
+    "model.alias_moved": "an alias of a model points to another version",
+    "build.rejected": "a build failed in a rollout",
+    "release.created": "a release was composed",
+    "release.waiting": "a release cannot be composed yet, with what is missing",
+    "rollout.advanced": "a rollout entered its next phase",
+    "rollout.aborted": "a rollout was aborted, with the reason",
+    "rollout.rolled_back": "traffic is back on the previous release",
+    "rollout.completed": "a rollout ended; the previous release was drained",
+    "signal.drift": "a feature or the score moved away from the training profile",
+    "signal.decay": "quality on labelled predictions fell below the reference",
+    "signal.data_fault": "served data are faulty (nulls, constants, values that are not finite)",
+    "monitor.window_closed": "a window over predictions was closed",
+    "monitor.quality": "quality was measured on predictions whose labels have come",
+    "system.started": "the control plane started",
+    "system.recovered": "the control plane found work in flight and carried on with it",
+    "system.error": "the reconciler met an unexpected error and will try again",
+}
+"""Every event type, and what it says. An event of another type cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    id: str
+    type: str
+    subject: str
+    time: datetime
+    project: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    seq: int = 0  # position in the log, given by the store
+
+    def __post_init__(self) -> None:
+        if self.type not in CATALOGUE:
+            raise ValueError(f"unknown event type {self.type!r}: add it to CATALOGUE in domain/events.py")
+
+    def cloud_event(self) -> dict[str, Any]:
+        """The CloudEvents 1.0 JSON form."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "type": f"conveyor.{self.type}",
+            "source": f"conveyor/{self.project}",
+            "subject": self.subject,
+            "time": self.time.isoformat(),
+            "datacontenttype": "application/json",
+            "data": self.data,
+        }

@@ -1,0 +1,317 @@
+"""The governor: whether to retrain, and the reason on record, also for not retraining. Pure.
+
+Rules, in order; the first that stops is the reason given:
+
+1. single flight   never two trainings of a model at once
+2. manual          a person's request passes every rule but single flight
+3. pending         no trigger that `retrain.on` names (or the schedule) is waiting
+4. debounce        the newest trigger is younger than `debounce`; more may follow, and one training answers all of them.
+                   A stream of triggers is not waited for longer than PATIENCE times `debounce`
+5. cooldown        less than `cooldown` has passed since the last training started
+6. budget          `budget.runs_per_day` trainings started in the last 24 hours
+7. short           there is not enough labelled history yet for a window and a holdout
+
+Then each trigger by itself; one that may go is enough:
+
+8. data fault      served data are faulty: data, drift, decay and schedule wait, for HOLD at the most; code does not
+9. new rows        data needs `min_new_rows` new labelled rows (one at least); drift and decay need one, because without
+                   new labels the same model would come out; code and schedule need none
+10. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only: their
+                   signal would ask again at once), the wait doubles each time, up to BACKOFF_MAX; code never waits,
+                   since a push may be the mend
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from conveyor.domain.project import RetrainConfig
+
+PATIENCE = 10
+HOLD = timedelta(hours=24)
+FRUITLESS = 2
+BACKOFF_MIN = timedelta(minutes=1)
+BACKOFF_MAX = timedelta(hours=24)
+DAY = timedelta(hours=24)
+
+
+class TriggerKind(StrEnum):
+    """In order of who is named first when one training answers several."""
+
+    MANUAL = "manual"
+    CODE = "code"
+    DECAY = "decay"
+    DRIFT = "drift"
+    DATA = "data"
+    SCHEDULE = "schedule"
+
+
+_ORDER = {kind: place for place, kind in enumerate(TriggerKind)}
+_HELD_BY_FAULT = frozenset({TriggerKind.DATA, TriggerKind.DRIFT, TriggerKind.DECAY, TriggerKind.SCHEDULE})
+_BY_SIGNAL = frozenset({TriggerKind.DRIFT, TriggerKind.DECAY})
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A cause to retrain that no training has answered yet: seen first at `since`, most recently at `latest`."""
+
+    kind: TriggerKind
+    since: datetime
+    detail: str = ""  # continues "because": "TERMINAL_RISK drifted (PSI 0.61) in window 12 of version 3"
+    latest: datetime | None = None
+
+    @property
+    def newest(self) -> datetime:
+        return self.latest or self.since
+
+
+class Ending(StrEnum):
+    READY = "ready"  # a version passed its gates
+    REFUSED = "refused"  # a gate said no
+    FAILED = "failed"  # the run itself failed
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """What the governor remembers of one model between decisions; changed only by the functions below."""
+
+    id: str  # project/model
+    project: str
+    pending: tuple[Trigger, ...] = ()
+    answering: tuple[Trigger, ...] = ()  # of the training in flight
+    running: str = ""  # its run
+    starts: tuple[datetime, ...] = ()  # of the last 24 hours, and always the last one
+    fruitless: int = 0  # candidates refused in a row
+    failures: int = 0  # trainings failed in a row
+    fault: str = ""  # the data fault that holds, as a clause
+    fault_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is so right now, read from the stores."""
+
+    new_rows: int = 0  # labelled rows since the last training; all of them before the first
+    since_version: int | None = None  # the last version trained
+    in_flight: str = ""  # the run that trains this model now
+    due: bool = False  # a tick of `schedule` has passed since it was last honoured; missed ticks count as one
+    short: str = ""  # why the labelled history cannot be trained on yet, as a clause
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`rule` is the one that decided, "train" if none stopped it. `wait_until` is when a rule of time will let go."""
+
+    train: bool
+    rule: str
+    reason: str
+    trigger: TriggerKind | None = None
+    wait_until: datetime | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def same(self, other: Decision | None) -> bool:
+        """Nothing new to put on record: the same rule holds the same trigger until the same time."""
+        mine = (self.train, self.rule, self.trigger, self.wait_until)
+        return other is not None and mine == (other.train, other.rule, other.trigger, other.wait_until)
+
+
+def decide(config: RetrainConfig, state: GovernorState, facts: Facts, now: datetime) -> Decision:
+    """Whether to start a training now. When it says so, start the run and persist `started(...)` in one transaction."""
+    waiting = relevant(config, state, facts, now)
+    figures = {"new_rows": float(facts.new_rows), "pending": float(len(waiting))}
+    first = waiting[0].kind if waiting else None
+    run = facts.in_flight or state.running
+    if run and waiting:
+        return _no(
+            "single flight", f"{run} is still training; {_names(waiting)} will be answered after it", first, figures
+        )
+    if first is TriggerKind.MANUAL:
+        return _yes(config, waiting, facts, figures)
+    if not waiting:
+        return _no("pending", "nothing has changed that it is told to act on", None, figures)
+    stopped = _debounce(config, waiting, now) or _cooldown(config, state, now) or _budget(config, state, now)
+    if stopped is None and facts.short:
+        stopped = ("short", facts.short, None)
+    if stopped:
+        return _no(stopped[0], stopped[1], first, figures, stopped[2])
+    held = [(trigger, _held(config, trigger, state, facts, now)) for trigger in waiting]
+    going = tuple(trigger for trigger, why in held if why is None)
+    if going:
+        return _yes(config, going, facts, figures)
+    rule, why, until = next(why for _, why in held if why is not None)
+    return _no(rule, why, first, figures, until)
+
+
+def relevant(config: RetrainConfig, state: GovernorState, facts: Facts, now: datetime) -> tuple[Trigger, ...]:
+    """The pending triggers that count, the most telling first; the schedule's tick among them when due."""
+    wanted = {*config.on, TriggerKind.MANUAL}
+    found = [trigger for trigger in state.pending if trigger.kind in wanted]
+    if facts.due and config.schedule:
+        # A tick is not debounced: nothing follows it.
+        found.append(Trigger(TriggerKind.SCHEDULE, now - config.debounce, f"the schedule {config.schedule!r} is due"))
+    return tuple(sorted(found, key=lambda trigger: _ORDER[trigger.kind]))
+
+
+# --- the state's moves
+
+
+def noticed(state: GovernorState, trigger: Trigger) -> GovernorState:
+    """A trigger is pending until a training answers it; one more of its kind only renews it."""
+    old = next((known for known in state.pending if known.kind is trigger.kind), None)
+    if old is None:
+        return replace(state, pending=(*state.pending, trigger))
+    renewed = replace(old, detail=trigger.detail or old.detail, latest=max(old.newest, trigger.newest))
+    return replace(state, pending=tuple(renewed if known is old else known for known in state.pending))
+
+
+def started(state: GovernorState, run: str, now: datetime) -> GovernorState:
+    """One training answers all that is pending."""
+    starts = (*(start for start in state.starts if now - start < DAY), now)
+    return replace(state, pending=(), answering=state.pending, running=run, starts=starts)
+
+
+def ended(state: GovernorState, ending: Ending) -> GovernorState:
+    """The training ended. One that failed leaves data, drift and decay unanswered: they pend again, under backoff."""
+    answered, state = state.answering, replace(state, answering=(), running="")
+    if ending is Ending.READY:
+        return replace(state, fruitless=0, failures=0)
+    if ending is Ending.REFUSED:
+        return replace(state, fruitless=state.fruitless + 1, failures=0)
+    if ending is Ending.CANCELLED:
+        return state
+    state = replace(state, failures=state.failures + 1)
+    for trigger in answered:
+        if trigger.kind in _BY_SIGNAL or trigger.kind is TriggerKind.DATA:
+            state = noticed(state, trigger)
+    return state
+
+
+def faulted(state: GovernorState, why: str, now: datetime) -> GovernorState:
+    """Served data are faulty: `why` is a clause, such as "amount is null in 12 % of window 7"."""
+    return replace(state, fault=why, fault_since=state.fault_since or now)
+
+
+def sound(state: GovernorState) -> GovernorState:
+    """A later window showed no fault."""
+    return replace(state, fault="", fault_since=None)
+
+
+# --- rules: None, or (rule, why as a clause, until when)
+
+Stop = tuple[str, str, datetime | None]
+
+
+def _debounce(config: RetrainConfig, waiting: tuple[Trigger, ...], now: datetime) -> Stop | None:
+    quiet = max(trigger.newest for trigger in waiting) + config.debounce
+    patience = min(trigger.since for trigger in waiting) + PATIENCE * config.debounce
+    until = min(quiet, patience)
+    if now >= until:
+        return None
+    return "debounce", f"more may follow what just came; it waits until {_at(until)}", until
+
+
+def _cooldown(config: RetrainConfig, state: GovernorState, now: datetime) -> Stop | None:
+    if not state.starts or now >= state.starts[-1] + config.cooldown:
+        return None
+    until = state.starts[-1] + config.cooldown
+    return "cooldown", f"the cooldown of {span(config.cooldown)} ends at {_at(until)}", until
+
+
+def _budget(config: RetrainConfig, state: GovernorState, now: datetime) -> Stop | None:
+    limit = config.budget.runs_per_day
+    recent = sorted(start for start in state.starts if now - start < DAY)
+    if len(recent) < limit:
+        return None
+    if limit <= 0:
+        return "budget", "its budget is 0 trainings a day; raise retrain.budget.runs_per_day", None
+    until = recent[len(recent) - limit] + DAY
+    return "budget", f"its budget of {limit} trainings in 24h is spent until {_at(until)}", until
+
+
+def _held(config: RetrainConfig, trigger: Trigger, state: GovernorState, facts: Facts, now: datetime) -> Stop | None:
+    if state.fault and state.fault_since and trigger.kind in _HELD_BY_FAULT and now < state.fault_since + HOLD:
+        until = state.fault_since + HOLD
+        return "data fault", f"served data are faulty ({state.fault}); mend them, or it goes on at {_at(until)}", until
+    needs = _needs(config, trigger)
+    if facts.new_rows < needs:
+        rows = f"{facts.new_rows:,} new labelled rows arrived{_since(facts)}"
+        return "new rows", f"only {rows}; {trigger.kind} needs {needs:,}", None
+    return _backoff(config, trigger, state, now)
+
+
+def _backoff(config: RetrainConfig, trigger: Trigger, state: GovernorState, now: datetime) -> Stop | None:
+    if trigger.kind is TriggerKind.CODE or not state.starts:
+        return None
+    fruitless = state.fruitless - FRUITLESS + 1 if trigger.kind in _BY_SIGNAL else 0
+    times = max(state.failures, fruitless)
+    if times <= 0:
+        return None
+    wait = min(max(config.cooldown, BACKOFF_MIN) * 2 ** min(times - 1, 20), BACKOFF_MAX)
+    until = state.starts[-1] + wait
+    if now >= until:
+        return None
+    what = "trainings failed" if state.failures >= fruitless else "candidates were refused by the gates"
+    count = state.failures if state.failures >= fruitless else state.fruitless
+    return "backoff", f"the last {count} {what}; it waits {span(wait)}, until {_at(until)}", until
+
+
+def _needs(config: RetrainConfig, trigger: Trigger) -> int:
+    if trigger.kind is TriggerKind.DATA:
+        return max(config.min_new_rows, 1)
+    return 1 if trigger.kind in _BY_SIGNAL else 0
+
+
+# --- sentences
+
+
+def _yes(config: RetrainConfig, going: tuple[Trigger, ...], facts: Facts, figures: dict[str, float]) -> Decision:
+    first, others = going[0], going[1:]
+    if first.kind is TriggerKind.DATA:
+        needed = _needs(config, first)
+        why = f"{facts.new_rows:,} new labelled rows arrived{_since(facts)} (needs {needed:,})"
+        figures = figures | {"needed": float(needed)}
+    else:
+        why = first.detail or _DEFAULT[first.kind]
+    also = f"; this also answers {_names(others)}" if others else ""
+    return Decision(True, "train", f"retrains because {why}{also}", first.kind, None, figures)
+
+
+def _no(
+    rule: str, why: str, trigger: TriggerKind | None, figures: dict[str, float], until: datetime | None = None
+) -> Decision:
+    return Decision(False, rule, f"did not retrain because {why}", trigger, until, figures)
+
+
+_DEFAULT = {
+    TriggerKind.MANUAL: "a person asked for it",
+    TriggerKind.CODE: "its code changed",
+    TriggerKind.DECAY: "its quality decayed",
+    TriggerKind.DRIFT: "its features drifted",
+    TriggerKind.SCHEDULE: "its schedule is due",
+}
+
+
+def _since(facts: Facts) -> str:
+    return f" since version {facts.since_version}" if facts.since_version is not None else ""
+
+
+def _names(triggers: tuple[Trigger, ...]) -> str:
+    return ", ".join(trigger.kind for trigger in triggers)
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(duration: timedelta) -> str:
+    """A length of time as the configuration writes it: "6h", "1m30s"."""
+    seconds = round(duration.total_seconds(), 3)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            parts.append(f"{int(seconds // size)}{unit}")
+            seconds = round(seconds % size, 3)
+    return "".join(parts) + (f"{seconds:g}s" if seconds or not parts else "")

@@ -1,0 +1,104 @@
+"""Model versions and what belongs to them: signature, figures, provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from conveyor.domain.drift import Profile
+from conveyor.domain.gate import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor in the words of the Open Inference Protocol; -1 is the number of rows."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Where the score that metrics and monitoring read stands: an output, and its column when it has several."""
+
+    output: str
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives. The ONNX graph has one FP32 input [-1, len(features)]; clients may also send one tensor a feature."""
+
+    features: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    score: Score
+    key: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of the holdout and the score that the native estimator gave it: readiness means the server gives the same."""
+
+    row: tuple[float, ...]
+    score: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelManifest:
+    """`model.json`, which lies beside `model.onnx` in an artifact: all that a model server needs."""
+
+    signature: Signature
+    example: Example
+    profile: Profile
+    framework: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The ONNX form against the native estimator, on the holdout."""
+
+    rows: int
+    max_abs_difference: float
+    tolerance: float
+
+
+class ModelStatus(StrEnum):
+    READY = "ready"  # passed its gates; was loaded and scored
+    REFUSED = "refused"  # a gate said no
+    REJECTED = "rejected"  # passed its gates, failed in a rollout
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    project: str
+    name: str
+    version: int
+    status: ModelStatus
+    artifact: dict[str, str]  # file name -> BLAKE3 digest
+    signature: Signature
+    metrics: dict[str, float]
+    verdicts: tuple[Verdict, ...]
+    parity: Parity
+    run: str
+    commit: str
+    data: dict[str, int]  # dataset -> version
+    reason: str  # what triggered the training
+    created: datetime
+    labelled_until: datetime | None = None
+    rows: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    code: str = ""  # digest of the code that trained it
+
+    @property
+    def id(self) -> str:
+        return f"{self.project}/{self.name}@{self.version}"
+
+    @property
+    def model(self) -> str:
+        return f"{self.project}/{self.name}"

@@ -1,0 +1,189 @@
+"""What a `conveyor.toml` says, as values. `config/load.py` reads the file into these; `config/reference.toml` shows every key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+TRIGGERS = ("data", "drift", "decay", "code")
+"""What may start a training; a schedule has a key of its own."""
+VERSUS_LIVE = ("not_worse", "better")
+BASELINES = ("logistic",)
+
+Rules = dict[str, dict[str, Any]]
+"""Inline contract: column -> {min, max, not_null, one_of, unique, type}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The column that holds the truth, and how long after the event time it becomes known."""
+
+    column: str
+    delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    name: str
+    watch: tuple[str, ...] = ()
+    time: str | None = None
+    key: str | None = None
+    label: Label | None = None
+    contract: str | None = None
+    rules: Rules = field(default_factory=dict)
+    banned: tuple[str, ...] = ()
+    debounce: timedelta = timedelta(seconds=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class StepConfig:
+    name: str
+    run: str | None = None
+    command: str | None = None
+    inputs: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    timeout: timedelta = timedelta(hours=1)
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricGate:
+    """A bound on the model's metric, and how it must stand against the live version."""
+
+    min: float | None = None
+    max: float | None = None
+    versus_live: str | None = None
+    margin: float = 0.02
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyGate:
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineGate:
+    beat: str = "logistic"
+
+
+@dataclass(frozen=True, slots=True)
+class LeakGate:
+    """One feature that alone reaches this area under the ROC curve on the holdout is taken for the label in disguise."""
+
+    max_single_feature_auc: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class GatesConfig:
+    metric: MetricGate = MetricGate()
+    latency_p99_ms: LatencyGate | None = None
+    baseline: BaselineGate | None = None
+    leak: LeakGate = LeakGate()
+    parity_tolerance: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    runs_per_day: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainConfig:
+    on: tuple[str, ...] = ("data", "code")
+    schedule: str | None = None
+    min_new_rows: int = 0
+    cooldown: timedelta = timedelta(0)
+    debounce: timedelta = timedelta(seconds=1)
+    budget: Budget = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    """A window closes after `rows` observations; signals are raised by effect size, not by a p-value alone."""
+
+    rows: int = 5000
+    psi: float = 0.25
+    decay: float = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """A canary that crosses one of these is rolled back."""
+
+    error_rate: float = 0.01
+    latency_p99_ms: float | None = None
+    divergence: float | None = None
+    min_requests: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutConfig:
+    shadow: Shadow = Shadow()
+    steps: tuple[int, ...] = (5, 25, 100)
+    hold: timedelta = timedelta(minutes=2)
+    watch: timedelta = timedelta(minutes=5)
+    start_timeout: timedelta = timedelta(seconds=60)
+    drain: timedelta = timedelta(seconds=10)
+    abort: Abort = Abort()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Rows train in (k - holdout - gap - window, k - holdout - gap] and are scored in (k - holdout, k], k being the newest known label's time."""
+
+    name: str
+    train: str
+    inputs: tuple[str, ...]
+    metric: str
+    features: tuple[str, ...] = ()
+    window: timedelta | None = None
+    gap: timedelta = timedelta(0)
+    holdout: timedelta | None = None
+    seed: int = 0
+    slices: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    timeout: timedelta = timedelta(hours=6)
+    gates: GatesConfig = GatesConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    rollout: RolloutConfig = RolloutConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    name: str
+    run: str
+    health: str = "/healthz"
+    route: str = "/"
+    test: str | None = None
+    migrate: str | None = None
+    database: str | None = None
+    replicas: int = 1
+    uses: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    timeout: timedelta = timedelta(minutes=15)
+    rollout: RolloutConfig = RolloutConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentConfig:
+    name: str
+    branch: str = "main"
+    approve: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectConfig:
+    name: str
+    data: dict[str, DataConfig] = field(default_factory=dict)
+    steps: dict[str, StepConfig] = field(default_factory=dict)
+    models: dict[str, ModelConfig] = field(default_factory=dict)
+    services: dict[str, ServiceConfig] = field(default_factory=dict)
+    environments: dict[str, EnvironmentConfig] = field(default_factory=dict)

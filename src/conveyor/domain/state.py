@@ -1,0 +1,104 @@
+"""Small records that the control plane keeps beside runs, versions and releases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project known to this control plane; `heads` are the commits that were already acted upon, by branch."""
+
+    name: str
+    created: datetime
+    heads: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file that was taken over for a dataset: its bytes are an object, so nothing is lost whatever happens to the file."""
+
+    id: str
+    project: str
+    name: str  # of the dataset
+    file: str
+    digest: str
+    created: datetime
+    state: str = "waiting"  # waiting | ingesting | taken | refused
+    run: str = ""
+    note: str = ""
+
+    @property
+    def dataset(self) -> str:
+        return f"{self.project}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Rows that failed the contract, kept as a Parquet object with rule and reason per row."""
+
+    id: str
+    dataset: str
+    file: str
+    rows: int
+    reasons: dict[str, int]
+    digest: str
+    version: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A movable name for a version of a model."""
+
+    id: str  # project/model:alias
+    model: str  # project/model
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One entry of an alias's history."""
+
+    id: str
+    model: str
+    name: str
+    version: int | None
+    previous: int | None
+    reason: str
+    moved: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One process of one version of a target, named by its content, so that equal content is never started twice."""
+
+    id: str  # cluster + replica
+    target: str  # environment id + target
+    cluster: str
+    replica: int
+    port: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CachedStep:
+    """The outputs of a step whose code, inputs, params and environment had this key."""
+
+    key: str
+    outputs: dict[str, str]
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionPart:
+    """A Parquet object of scored rows: key, time, version, score; to be joined with labels when they come."""
+
+    id: str
+    model: str  # project/model
+    digest: str
+    rows: int
+    first: datetime | None
+    last: datetime | None

@@ -1,0 +1,302 @@
+"""Metrics, the paired bootstrap, profiles and the population stability index, on numpy arrays.
+
+Pure: randomness comes from the seed given. Apart from the dataclasses in `drift.py` and `metric.py`, because those are
+imported by the command line and the model server, which have no need of numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from conveyor.domain.drift import FeatureProfile
+from conveyor.domain.metric import METRICS, Metric
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "average_precision",
+    "bootstrap",
+    "brier",
+    "compute",
+    "counts_in",
+    "log_loss",
+    "mae",
+    "paired_bootstrap",
+    "profile",
+    "psi",
+    "r2",
+    "rmse",
+    "roc_auc",
+]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Sums = Callable[[list[float]], float]
+
+_EPSILON = float(np.finfo(np.float64).eps)
+SMOOTHING = 0.5
+
+
+# --- metrics: each is a function of sums over rows, so a resample costs a gather and no sorting
+
+
+def compute(metric: str, y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """The metric of scores `s` [rows] against truth `y` [rows]; NaN where undefined (one class only, no rows)."""
+    return _sampler(metric, _floats(y), _floats(s))(None)
+
+
+def average_precision(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """Sum over thresholds of (recall step) x precision; equal scores are one threshold. NaN without positives."""
+    return compute("average_precision", y, s)
+
+
+def roc_auc(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """The chance that a positive scores above a negative, ties counting half (Mann-Whitney). NaN with one class."""
+    return compute("roc_auc", y, s)
+
+
+def log_loss(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """Mean negative log-likelihood; probabilities are clipped to [eps, 1 - eps] of float64."""
+    return compute("log_loss", y, s)
+
+
+def brier(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    return compute("brier", y, s)
+
+
+def rmse(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    return compute("rmse", y, s)
+
+
+def mae(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    return compute("mae", y, s)
+
+
+def r2(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """1 - residual / total sum of squares; a constant truth gives 1 for a perfect score and 0 otherwise."""
+    return compute("r2", y, s)
+
+
+# --- bootstrap
+
+
+def paired_bootstrap(
+    metric: str,
+    y: npt.ArrayLike,
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    *,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """`metric(a) - metric(b)` on the same rows: (point, low, high), a two-sided percentile interval (Efron 1979).
+
+    Not turned by the metric's direction: for `log_loss` a negative difference means that `a` is better.
+    A resample in which the metric is undefined (it drew no positive) is left out; with none left the bounds are
+    -inf and +inf, which passes for no evidence at all.
+    """
+    truth = _floats(y)
+    first, second = _sampler(metric, truth, _floats(a)), _sampler(metric, truth, _floats(b))
+    return _interval(lambda rows: first(rows) - second(rows), truth.size, resamples, confidence, seed)
+
+
+def bootstrap(
+    metric: str, y: npt.ArrayLike, s: npt.ArrayLike, *, resamples: int = 500, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """One model's metric: (point, low, high), as `paired_bootstrap`."""
+    truth = _floats(y)
+    return _interval(_sampler(metric, truth, _floats(s)), truth.size, resamples, confidence, seed)
+
+
+def _interval(
+    value: Callable[[Ints | None], float], rows: int, resamples: int, confidence: float, seed: int
+) -> tuple[float, float, float]:
+    point = value(None)
+    if rows == 0 or resamples <= 0:
+        return point, -np.inf, np.inf
+    random = np.random.default_rng(seed)
+    drawn = np.array([value(random.integers(0, rows, rows)) for _ in range(resamples)])
+    drawn = drawn[np.isfinite(drawn)]
+    if drawn.size == 0:
+        return point, -np.inf, np.inf
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    return point, float(low), float(high)
+
+
+def _sampler(metric: str, y: Floats, s: Floats) -> Callable[[Ints | None], float]:
+    """The metric as a function of the row numbers drawn (with repeats); None stands for every row once."""
+    if y.shape != s.shape or y.ndim != 1:
+        raise ValueError(f"truth has shape {y.shape} and scores have {s.shape}; both must be [rows]")
+    if metric in _RANKED:
+        return _ranked_sampler(y, s, _RANKED[metric])
+    if metric in _ADDITIVE:
+        columns, combine = _ADDITIVE[metric]
+        return _additive_sampler(columns(y, s), combine)
+    raise ValueError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
+
+
+def _ranked_sampler(y: Floats, s: Floats, combine: Callable[[Floats, Floats], float]) -> Callable[[Ints | None], float]:
+    """Rank metrics only ask where rows stand relative to the k distinct scores of positives.
+
+    Every row gets a cell once (2j: between those scores, 2j + 1: equal to the j-th), 2k + 1 of them for each class;
+    a resample is then one gather and one bincount, however many resamples follow.
+    """
+    if not np.isin(y, (0.0, 1.0)).all():
+        raise ValueError("a classification metric needs labels that are 0 or 1")
+    if not np.isfinite(s).all():
+        return lambda rows: float("nan")
+    positive = y == 1.0
+    levels = np.unique(s[positive])
+    place = np.searchsorted(levels, s, side="left")
+    tied = np.zeros(s.size, dtype=bool)
+    within = place < levels.size
+    tied[within] = levels[place[within]] == s[within]
+    cells = 2 * levels.size + 1
+    cell = 2 * place + tied + cells * positive
+
+    def value(rows: Ints | None) -> float:
+        counts = np.bincount(cell if rows is None else cell[rows], minlength=2 * cells).astype(np.float64)
+        return combine(counts[:cells], counts[cells:])
+
+    return value
+
+
+def _average_precision(negatives: Floats, positives: Floats) -> float:
+    total = positives.sum()
+    if total == 0:
+        return float("nan")
+    true = np.cumsum(positives[::-1])[::-1][1::2]
+    seen = true + np.cumsum(negatives[::-1])[::-1][1::2]
+    return float((positives[1::2] / total * (true / np.maximum(seen, 1.0))).sum())
+
+
+def _roc_auc(negatives: Floats, positives: Floats) -> float:
+    pairs = negatives.sum() * positives.sum()
+    if pairs == 0:
+        return float("nan")
+    below = np.cumsum(negatives) - negatives / 2.0
+    return float((positives * below).sum() / pairs)
+
+
+def _additive_sampler(columns: tuple[Floats, ...], combine: Sums) -> Callable[[Ints | None], float]:
+    def value(rows: Ints | None) -> float:
+        if columns[0].size == 0:
+            return float("nan")
+        return combine([float((column if rows is None else column[rows]).mean()) for column in columns])
+
+    return value
+
+
+def _r2(means: list[float]) -> float:
+    residual, centred, squared = means
+    total = squared - centred * centred
+    if total <= _EPSILON * max(squared, _EPSILON):
+        return 1.0 if residual == 0.0 else 0.0
+    return float(1.0 - residual / total)
+
+
+def _nll(y: Floats, s: Floats) -> Floats:
+    p = np.clip(s, _EPSILON, 1.0 - _EPSILON)
+    return -(y * np.log(p) + (1.0 - y) * np.log1p(-p))
+
+
+_RANKED: dict[str, Callable[[Floats, Floats], float]] = {"average_precision": _average_precision, "roc_auc": _roc_auc}
+_ADDITIVE: dict[str, tuple[Callable[[Floats, Floats], tuple[Floats, ...]], Sums]] = {
+    "log_loss": (lambda y, s: (_nll(y, s),), lambda m: m[0]),
+    "brier": (lambda y, s: ((y - s) ** 2,), lambda m: m[0]),
+    "mae": (lambda y, s: (np.abs(y - s),), lambda m: m[0]),
+    "rmse": (lambda y, s: ((y - s) ** 2,), lambda m: float(np.sqrt(m[0]))),
+    # truth centred first: the difference of two large means would lose the digits
+    "r2": (lambda y, s: ((y - s) ** 2, y - y.mean(), (y - y.mean()) ** 2), _r2),
+}
+
+
+# --- profiles
+
+
+def psi(reference: Sequence[int] | Ints, current: Sequence[int] | Ints) -> float:
+    """Population stability index between two histograms over the same bins: sum (p - q) ln(p / q); 0 when alike.
+
+    Half a row is added to every bin of both (Jeffreys' prior), so that an empty bin costs a finite amount that
+    shrinks as rows grow. Nulls take part when the caller appends them as a bin. Under no change the expected value
+    is about (bins - 1)(1/n + 1/m). No rows on either side: 0, for there is nothing to tell.
+    """
+    expected, actual = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if expected.shape != actual.shape:
+        raise ValueError(f"histograms of {expected.size} and {actual.size} bins cannot be compared")
+    if expected.sum() == 0 or actual.sum() == 0:
+        return 0.0
+    p = (actual + SMOOTHING) / (actual.sum() + SMOOTHING * actual.size)
+    q = (expected + SMOOTHING) / (expected.sum() + SMOOTHING * expected.size)
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def counts_in(values: npt.ArrayLike, edges: Sequence[float]) -> tuple[Ints, int]:
+    """How many values lie in (edges[i-1], edges[i]], first and last bin open-ended; and how many are not finite."""
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    finite = numbers[np.isfinite(numbers)]
+    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), finite, side="left")
+    return np.bincount(bins, minlength=len(edges) + 1), numbers.size - finite.size
+
+
+def profile(
+    values: npt.ArrayLike, edges: Sequence[float] | None = None, bins: int = 10, block: int = 5000
+) -> FeatureProfile:
+    """The distribution of one feature; `values` [rows] in order of time, null as NaN.
+
+    Edges are values that occur (quantiles of k/bins), as float32, which is what the model server sees. A value that
+    holds more than one quantile gets a bin of its own, so a flag or a constant shows a change either way.
+    `spread` is the largest PSI of a block of `block` rows of these very values against all of them: what time of day
+    and day of week do to a window by themselves (see `drift.FeatureProfile`).
+    """
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values, dtype=np.float64).ravel().astype(np.float32)
+    finite = numbers[np.isfinite(numbers)]
+    chosen = tuple(float(edge) for edge in edges) if edges is not None else _edges(finite, bins)
+    counts, nulls = counts_in(numbers, chosen)
+    exact = finite.astype(np.float64)
+    some = exact.size > 0
+    return FeatureProfile(
+        edges=chosen,
+        counts=tuple(int(count) for count in counts),
+        nulls=nulls,
+        mean=float(exact.mean()) if some else 0.0,
+        std=float(exact.std()) if some else 0.0,
+        min=float(exact.min()) if some else 0.0,
+        max=float(exact.max()) if some else 0.0,
+        spread=_spread(numbers, chosen, (*counts, nulls), block),
+    )
+
+
+def _edges(finite: npt.NDArray[np.float32], bins: int) -> tuple[float, ...]:
+    if finite.size == 0:
+        return ()
+    points = np.arange(1, bins) / bins
+    quantiles = np.quantile(finite, points, method="inverted_cdf").astype(np.float32)
+    distinct, times = np.unique(quantiles, return_counts=True)
+    heavy = distinct[times > 1] if bins > 2 else distinct
+    below = np.nextafter(heavy, np.float32(-np.inf))
+    return tuple(float(edge) for edge in np.unique(np.concatenate([distinct, below])))
+
+
+def _spread(
+    numbers: npt.NDArray[np.float32], edges: tuple[float, ...], whole: tuple[int | np.int64, ...], block: int
+) -> float:
+    parts = [numbers[start : start + block] for start in range(0, numbers.size - block + 1, block)]
+    if len(parts) < 2:
+        return 0.0
+    reference = np.asarray(whole, dtype=np.int64)
+    worst = 0.0
+    for part in parts:
+        counts, nulls = counts_in(part, edges)
+        worst = max(worst, psi(reference, np.append(counts, nulls)))
+    return worst
+
+
+def _floats(values: npt.ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)

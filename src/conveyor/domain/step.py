@@ -1,0 +1,153 @@
+"""What a step's process is told (a spec, read from a JSON file) and what it says when it is done (a report).
+
+The entry points `python -m conveyor.sdk.{step,train,evaluate,ingest} SPEC.json OUT` read and write these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from conveyor.domain.model import Parity
+from conveyor.domain.project import DataConfig
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """A named input: Parquet files, and what the loader must know of their columns.
+
+    Labels of rows with an event time later than `known_until` are null before any user code sees them.
+    Rows with an event time earlier than `since` are not read.
+    """
+
+    name: str  # the argument of the user's function that gets it
+    paths: tuple[str, ...]
+    time: str | None = None
+    key: str | None = None
+    label: str | None = None
+    known_until: datetime | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """`OUT/output.parquet` gets the frame that the function returns, `OUT/step.json` a StepReport."""
+
+    function: str  # "shop.features:build"
+    inputs: tuple[InputSpec, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    rows: int
+    bytes: int
+    schema: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)  # what user code logged
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """Rows of the first input are sliced by event time, k being `known_until`:
+
+    holdout (k - holdout, k], training (k - holdout - gap - window, k - holdout - gap].
+    Without `window` training reaches back to the first row; without `holdout` the newest fifth of the time range is held out.
+    """
+
+    model: str
+    function: str
+    inputs: tuple[InputSpec, ...]  # the first one is sliced; the others are cut at the end of training
+    label: str
+    time: str
+    known_until: datetime
+    metric: str
+    params: dict[str, Any] = field(default_factory=dict)
+    features: tuple[str, ...] = ()  # empty: the estimator's feature_names_in_
+    key: str | None = None
+    window: timedelta | None = None
+    gap: timedelta = timedelta(0)
+    holdout: timedelta | None = None
+    slices: tuple[str, ...] = ()
+    baseline: str | None = None  # "logistic"
+    parity_tolerance: float = 1e-4
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A half-open range of event time, (after, until], and how many labelled rows it holds."""
+
+    after: datetime
+    until: datetime
+    rows: int
+    positives: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """`OUT/training.json`. Beside it lie model.onnx, model.json (ModelManifest) and holdout.parquet."""
+
+    features: tuple[str, ...]
+    training: Slice
+    holdout: Slice
+    parity: Parity
+    framework: str
+    conversion: str  # how ONNX was reached: "float", or "double" where single precision was not enough
+    metric: str
+    value: float  # of the native estimator on the holdout
+    baseline: float | None
+    train_seconds: float
+    convert_seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)  # what user code logged
+    baseline_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """The live version, to be scored on the same holdout by its own manifest's feature order."""
+
+    version: int
+    onnx: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSpec:
+    """`OUT/evaluation.json` gets a conveyor.domain.gate.Evaluation."""
+
+    metric: str
+    candidate: str  # folder with model.onnx and model.json
+    holdout: str  # holdout.parquet as train wrote it
+    training: str  # training.json as train wrote it: parity and the baseline come from there
+    live: LiveModel | None = None
+    confidence: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+    slices: tuple[str, ...] = ()
+    latency_calls: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class IngestFile:
+    """`path` is where the bytes are (it may be an object without suffix); `name` tells the format by its suffix."""
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSpec:
+    """`schema` is the previous version's (column -> polars dtype); None for the first version. `OUT/report.json` gets an IngestReport."""
+
+    data: DataConfig
+    files: tuple[IngestFile, ...]
+    schema: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """`OUT/error.json` of a step that failed: what happened, and what to do next."""
+
+    message: str
+    hint: str = ""

@@ -1,0 +1,239 @@
+"""`Routing` -> Envoy configuration, as JSON-able dicts. Pure.
+
+Choices that keep requests from failing:
+- Retries only where the request cannot have reached the application (connect failure, refused stream, reset before
+  the request was sent), so that a POST is never done twice.
+- Idle connections to a process are closed after one second, before common servers close theirs (2 to 5 s): a request
+  never meets a connection that the other side is closing.
+- No panic mode: an unhealthy process gets no traffic, ever. In return a process counts as unhealthy only after three
+  checks of three seconds: a machine busy with training must not look like a dead one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from conveyor.domain.routing import ANY_HOST, Cluster, Route, Routing, Weighted
+
+Json = dict[str, Any]
+ROUTE_CONFIG = "public"
+VERSION_HEADER = "x-conveyor-version"
+_TYPES = "type.googleapis.com/envoy"
+_LOCALHOST = "127.0.0.1"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def bootstrap(*, admin_socket: str, lds: str, cds: str) -> Json:
+    """The static part: who am I, where is the admin socket, which files to watch."""
+    return {
+        "node": {"id": "conveyor", "cluster": "conveyor"},
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {"lds_config": _watched(lds), "cds_config": _watched(cds)},
+        # Counters are merged when someone asks, not by a timer: an idle proxy stays idle, an answer is fresh.
+        "stats_flush_on_admin": True,
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {}}]},
+    }
+
+
+def listeners(public_port: int, rds: str, *, address: str = _LOCALHOST) -> Json:
+    manager = {
+        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "public",
+        "rds": {"route_config_name": ROUTE_CONFIG, "config_source": _watched(rds)},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": f"{_TYPES}.extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": True,
+                },
+            }
+        ],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "use_remote_address": True,
+        # No address is trusted to steer the proxy by x-envoy-* headers.
+        "internal_address_config": {"unix_sockets": False},
+        "preserve_external_request_id": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "normalize_path": True,
+        "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "ALLOW"},
+        "stream_idle_timeout": "300s",
+        "request_headers_timeout": "15s",
+        "local_reply_config": _local_replies(),
+    }
+    listener = {
+        "@type": f"{_TYPES}.config.listener.v3.Listener",
+        "name": "public",
+        "address": {"socket_address": {"address": address, "port_value": public_port}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        "per_connection_buffer_limit_bytes": 1 << 20,
+    }
+    return _response([listener])
+
+
+def clusters(routing: Routing) -> Json:
+    return _response([_cluster(cluster) for cluster in sorted(routing.clusters, key=lambda c: c.name)])
+
+
+def routes(routing: Routing) -> Json:
+    hosts = sorted({route.host for route in routing.routes} | {ANY_HOST})
+    config = {
+        "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
+        "name": ROUTE_CONFIG,
+        "virtual_hosts": [_virtual_host(host, routing) for host in hosts],
+        "response_headers_to_remove": ["server", "x-powered-by"],
+    }
+    return _response([config])
+
+
+def encode(response: Json) -> bytes:
+    return json.dumps(response, sort_keys=True, indent=1).encode()
+
+
+def _response(resources: list[Json]) -> Json:
+    """A DiscoveryResponse; its version is the digest of its content, so equal content never reloads."""
+    digest = hashlib.blake2b(json.dumps(resources, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return {"version_info": digest, "resources": resources}
+
+
+def _watched(path: str) -> Json:
+    return {"resource_api_version": "V3", "path_config_source": {"path": path}}
+
+
+def _cluster(cluster: Cluster) -> Json:
+    return {
+        "@type": f"{_TYPES}.config.cluster.v3.Cluster",
+        "name": cluster.name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "lb_policy": "LEAST_REQUEST",
+        "load_assignment": {
+            "cluster_name": cluster.name,
+            "endpoints": [{"lb_endpoints": [_endpoint(port) for port in sorted(cluster.endpoints)]}],
+        },
+        "health_checks": [
+            {
+                "timeout": "3s",
+                "interval": "2s",
+                "no_traffic_interval": "2s",
+                "unhealthy_interval": "0.25s",
+                "unhealthy_edge_interval": "0.25s",
+                "no_traffic_healthy_interval": "2s",
+                "unhealthy_threshold": 3,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": cluster.health_path, "host": "localhost"},
+            }
+        ],
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "close_connections_on_host_health_failure": True,
+        # Only for a process that cannot be reached; an application that answers 500 is the rollout's to judge.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 5,
+            "enforcing_local_origin_success_rate": 0,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "base_ejection_time": "2s",
+            "max_ejection_percent": 50,
+            "interval": "2s",
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {"max_connections": 8192, "max_pending_requests": 8192, "max_requests": 8192, "max_retries": 1024}
+            ]
+        },
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+                "explicit_http_config": {"http_protocol_options": {}},
+                "common_http_protocol_options": {"idle_timeout": "1s"},
+            }
+        },
+    }
+
+
+def _endpoint(port: int) -> Json:
+    return {"endpoint": {"address": {"socket_address": {"address": _LOCALHOST, "port_value": port}}}}
+
+
+def _virtual_host(host: str, routing: Routing) -> Json:
+    mine = sorted((r for r in routing.routes if r.host == host), key=lambda r: (-len(r.prefix), r.prefix))
+    rendered = [_route(route) for route in mine]
+    if not any(route.prefix == "/" for route in mine):
+        rendered.append({"match": {"prefix": "/"}, "direct_response": _plain(404, "No route serves this address.")})
+    return {
+        "name": host,
+        "domains": [ANY_HOST] if host == ANY_HOST else [host, f"{host}:*"],
+        "routes": rendered,
+    }
+
+
+def _route(route: Route) -> Json:
+    match = {"prefix": route.prefix} if route.prefix.endswith("/") else {"path_separated_prefix": route.prefix}
+    shares = [part for part in route.weighted if part.weight > 0]
+    if not shares:
+        return {"match": match, "direct_response": _plain(503, "No version is live at this address yet.")}
+    action: Json = {
+        "weighted_clusters": {"clusters": [_share(part) for part in shares]},
+        "timeout": f"{route.timeout:.3f}s",
+        "retry_policy": {
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 2,
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {
+                        "@type": f"{_TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                    },
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
+            "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.100s"},
+        },
+    }
+    if route.mirror:
+        everything = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+        action["request_mirror_policies"] = [
+            {"cluster": route.mirror, "runtime_fraction": everything, "disable_shadow_host_suffix_append": True}
+        ]
+    return {"match": match, "route": action}
+
+
+def _share(part: Weighted) -> Json:
+    header = {"key": VERSION_HEADER, "value": part.version.replace("%", "%%")}
+    return {
+        "name": part.cluster,
+        "weight": part.weight,
+        "response_headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
+
+
+def _plain(status: int, message: str) -> Json:
+    return {"status": status, "body": {"inline_string": message}}
+
+
+def _local_replies() -> Json:
+    """Answers that the proxy itself gives, in the shape of every other error of Conveyor."""
+    return {
+        "mappers": [
+            _mapper(404, "not_found", "`conveyor status` lists the addresses that are served.", retryable=False),
+            _mapper(504, "unavailable", "The process did not answer in time; see `conveyor logs`.", retryable=True),
+        ],
+        "body_format": _error_format("unavailable", "`conveyor status` says what is live.", retryable=True),
+    }
+
+
+def _mapper(status: int, code: str, hint: str, *, retryable: bool) -> Json:
+    runtime_key = {"default_value": status, "runtime_key": f"conveyor.reply_{status}"}
+    return {
+        "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": runtime_key}}},
+        "body_format_override": _error_format(code, hint, retryable=retryable),
+    }
+
+
+def _error_format(code: str, hint: str, *, retryable: bool) -> Json:
+    error = {"code": code, "message": "%LOCAL_REPLY_BODY%", "hint": hint, "retryable": retryable}
+    return {"json_format": {"error": error}}

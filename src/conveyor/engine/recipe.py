@@ -1,0 +1,43 @@
+"""A recipe: what one kind of run does. The engine knows how to run steps; recipes know what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from conveyor.domain.run import Run, Step
+from conveyor.stores.records import Transaction
+
+OUT = "out"  # the folder in a job's folder whose files become the step's outputs
+SPEC = "spec.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a step runs: `argv`, or a `shell` line. `spec` is written to spec.json in the job's folder before it starts.
+
+    With a `key` the outputs are reused by any later step of the same key.
+    """
+
+    argv: tuple[str, ...] = ()
+    shell: str = ""
+    cwd: Path | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    key: str | None = None
+    spec: bytes = b""
+
+
+class Recipe(Protocol):
+    kind: str
+    at_once: int
+    """How many steps of this kind may run at once."""
+
+    def prepare(self, run: Run, step: Step, job: Path) -> Command:
+        """The command of a step that is about to start. Raises ConveyorError: the step fails with its message."""
+
+    def complete(self, run: Run, tx: Transaction) -> Run:
+        """Writes the results of a run that succeeded, in the transaction that ends it; may end it as failed instead."""
+
+    def failed(self, run: Run, tx: Transaction) -> None:
+        """Writes what follows from a run that failed or was cancelled, in the transaction that ends it."""

@@ -1,0 +1,168 @@
+"""The controller of runs: observes jobs, advances runs, starts what is ready. Steps are found again after a crash."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from conveyor.domain import wire
+from conveyor.domain.run import Advance, JobResult, JobSeen, JobStatus, Run, RunState, Step, StepState, advance
+from conveyor.domain.state import CachedStep
+from conveyor.domain.step import StepError
+from conveyor.effects import jobs
+from conveyor.effects.files import write_atomic
+from conveyor.engine.context import Context
+from conveyor.engine.recipe import OUT, SPEC, Command, Recipe
+from conveyor.errors import ConveyorError
+from conveyor.stores.collections import RUNS, STEP_CACHE
+from conveyor.stores.records import Transaction
+
+_BUSY, _IDLE = 0.05, 1.0  # seconds between looks
+
+
+class Runs:
+    """Advances every open run by one turn."""
+
+    name = "runs"
+
+    def __init__(self, context: Context, recipes: Sequence[Recipe]) -> None:
+        self._context = context
+        self._recipes = {recipe.kind: recipe for recipe in recipes}
+
+    def turn(self) -> float:
+        with self._context.records.read() as tx:
+            open_runs = tx.find(RUNS, where={"state": RunState.RUNNING}, limit=1000, newest=False)
+        busy = Counter(
+            run.kind for run in open_runs for step in run.steps if step.state is StepState.RUNNING
+        )
+        for run in open_runs:
+            self._turn(run, busy)
+        return _BUSY if open_runs else _IDLE
+
+    def _turn(self, run: Run, busy: Counter[str]) -> None:
+        context = self._context
+        seen = {step.name: self._observe(run, step) for step in run.steps if step.state is StepState.RUNNING}
+        turn = advance(run, seen, context.clock.now())
+        starts: list[tuple[Step, Command]] = []
+        moved = turn.run
+        for name in turn.ready:
+            moved, start = self._ready(moved, name, busy)
+            starts += [start] if start else []
+        if moved != run:
+            self._persist(run, moved, turn)
+        for name in turn.restart:
+            starts += self._again(moved, moved.step(name))
+        for step, command in starts:
+            self._start(moved, step, command)
+        for name in turn.cancel:
+            jobs.cancel(self.job_dir(moved, moved.step(name)))
+
+    def _ready(self, run: Run, name: str, busy: Counter[str]) -> tuple[Run, tuple[Step, Command] | None]:
+        """The run with this step cached, running or failed; and what to start once that is persisted."""
+        recipe = self._recipes[run.kind]
+        if busy[run.kind] >= recipe.at_once:
+            return run, None
+        now = self._context.clock.now()
+        step = replace(run.step(name), attempt=run.step(name).attempt + 1, started=now)
+        try:
+            command = recipe.prepare(run, step, self.job_dir(run, step))
+        except ConveyorError as error:
+            message = f"{error.message} {error.hint}".strip()
+            return run.with_step(replace(step, state=StepState.FAILED, ended=now, error=message)), None
+        step = replace(step, key=command.key)
+        cached = self._cached(command.key)
+        if cached is not None:
+            return run.with_step(replace(step, state=StepState.CACHED, ended=now, outputs=cached.outputs)), None
+        busy[run.kind] += 1
+        step = replace(step, state=StepState.RUNNING)
+        return run.with_step(step), (step, command)
+
+    def _cached(self, key: str | None) -> CachedStep | None:
+        if key is None:
+            return None
+        with self._context.records.read() as tx:
+            found = tx.get(STEP_CACHE, key)
+        whole = found is not None and all(self._context.objects.has(digest) for digest in found.outputs.values())
+        return found if whole else None
+
+    def _again(self, run: Run, step: Step) -> list[tuple[Step, Command]]:
+        """A step that was persisted as running but never claimed: the crash came in between."""
+        return [(step, self._recipes[run.kind].prepare(run, step, self.job_dir(run, step)))]
+
+    def _persist(self, before: Run, run: Run, turn: Advance) -> None:
+        context = self._context
+        with context.transaction() as tx:
+            current = tx.get(RUNS, run.id)
+            if current is not None and current.cancel and not run.cancel:
+                run = replace(run, cancel=current.cancel)
+            for name in turn.lost:
+                tx.append(context.event("step.lost", f"run/{run.id}", run.project, step=name))
+            for step in run.steps:
+                if step.state is StepState.SUCCEEDED and step.key and before.step(step.name).state is not step.state:
+                    tx.put(STEP_CACHE, CachedStep(step.key, step.outputs, run.id))
+            if run.state is not RunState.RUNNING:
+                run = self._end(run, tx)
+            tx.put(RUNS, run)
+        if run.state is not RunState.RUNNING:
+            shutil.rmtree(context.settings.work / run.id, ignore_errors=True)
+
+    def _end(self, run: Run, tx: Transaction) -> Run:
+        recipe = self._recipes[run.kind]
+        if run.state is RunState.SUCCEEDED:
+            run = recipe.complete(run, tx)
+        if run.state is not RunState.SUCCEEDED:
+            recipe.failed(run, tx)
+        type_ = f"run.{run.state}"
+        tx.append(
+            self._context.event(
+                type_, f"run/{run.id}", run.project, kind=run.kind, about=run.subject, error=run.error, result=run.result
+            )
+        )
+        return run
+
+    def _start(self, run: Run, step: Step, command: Command) -> None:
+        job_dir = self.job_dir(run, step)
+        (job_dir / OUT).mkdir(parents=True, exist_ok=True)
+        if command.spec:
+            write_atomic(job_dir / SPEC, command.spec)
+        log = self._context.settings.logs / "runs" / run.id / f"{step.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        job = jobs.Job(
+            argv=command.argv,
+            shell=command.shell,
+            cwd=str(command.cwd or job_dir),
+            env=command.env,
+            timeout_seconds=step.timeout.total_seconds(),
+            log=str(log),
+        )
+        jobs.start(job_dir, job)
+
+    def _observe(self, run: Run, step: Step) -> JobSeen:
+        job_dir = self.job_dir(run, step)
+        seen = jobs.observe(job_dir)
+        if seen.status is not JobStatus.FINISHED or seen.result is None:
+            return seen
+        result = seen.result
+        if result.exit_code == 0 and not result.timed_out and not result.cancelled:
+            outputs = {
+                str(path.relative_to(job_dir / OUT)): self._context.objects.put_file(path)
+                for path in sorted((job_dir / OUT).rglob("*"))
+                if path.is_file()
+            }
+            return JobSeen(JobStatus.FINISHED, replace(result, outputs=outputs))
+        return JobSeen(JobStatus.FINISHED, replace(result, error=_explain(job_dir, result)))
+
+    def job_dir(self, run: Run, step: Step) -> Path:
+        return self._context.settings.work / run.id / step.name / str(step.attempt)
+
+
+def _explain(job_dir: Path, result: JobResult) -> str:
+    """The error that the step wrote itself, when it did."""
+    said = job_dir / OUT / "error.json"
+    if not said.exists():
+        return result.error
+    error = wire.from_json(said.read_bytes(), StepError)
+    return f"{error.message} {error.hint}".strip()

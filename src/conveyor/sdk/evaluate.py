@@ -1,0 +1,141 @@
+"""`python -m conveyor.sdk.evaluate SPEC.json OUT`: score the candidate and the live version on the same holdout; figures for the gates."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from conveyor.domain import statistics, wire
+from conveyor.domain.gate import Comparison, Evaluation
+from conveyor.domain.metric import METRICS
+from conveyor.domain.model import ModelManifest
+from conveyor.domain.step import EvaluateSpec, LiveModel, TrainingReport
+from conveyor.errors import InputRejected
+from conveyor.sdk import onnx, process, table
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+def evaluate(spec: EvaluateSpec) -> Evaluation:
+    """Everything the gates read. The candidate is scored from its ONNX file, as it will be served."""
+    if spec.metric not in METRICS:
+        raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
+    holdout = pl.read_parquet(spec.holdout)
+    training = wire.from_json(Path(spec.training).read_bytes(), TrainingReport)
+    truth = holdout["__label__"].cast(pl.Float64).to_numpy()
+    folder = Path(spec.candidate)
+    manifest = wire.from_json((folder / "model.json").read_bytes(), ModelManifest)
+    session = onnx.session(str(folder / "model.onnx"))
+    rows = table.matrix(holdout, manifest.signature.features)
+    scores = onnx.score(session, rows, manifest.signature.score).astype(np.float64)
+    classification = METRICS[spec.metric].classification
+    comparison, reason = against_live(spec, holdout, truth, scores)
+    return Evaluation(
+        metric=spec.metric,
+        value=statistics.compute(spec.metric, truth, scores),
+        rows=len(truth),
+        positives=int((truth == 1).sum()) if classification else 0,
+        metrics=all_metrics(truth, scores, classification),
+        latency_p99_ms=onnx.latency_p99_ms(session, rows, manifest.signature.score, spec.latency_calls),
+        single_feature_auc=single_feature_auc(truth, rows, manifest.signature.features) if classification else {},
+        parity_max_abs_difference=training.parity.max_abs_difference,
+        nonfinite_outputs=int((~np.isfinite(scores)).sum()),
+        comparison=comparison,
+        baseline=against_baseline(spec, holdout, truth, scores),
+        slices=by_slice(spec, holdout, truth, scores),
+        **reason,
+    )
+
+
+def all_metrics(truth: Floats, scores: Floats, classification: bool) -> dict[str, float]:
+    """Every metric of this kind of task that is defined on these rows."""
+    found = {
+        metric.name: statistics.compute(metric.name, truth, scores)
+        for metric in METRICS.values()
+        if metric.classification == classification
+    }
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def compare(spec: EvaluateSpec, truth: Floats, scores: Floats, other: Floats, version: int) -> Comparison:
+    point, low, high = statistics.paired_bootstrap(
+        spec.metric, truth, scores, other, resamples=spec.resamples, confidence=spec.confidence, seed=spec.seed
+    )
+    return Comparison(
+        live_version=version,
+        live=statistics.compute(spec.metric, truth, other),
+        candidate=statistics.compute(spec.metric, truth, scores),
+        difference=point,
+        low=low,
+        high=high,
+        confidence=spec.confidence,
+        resamples=spec.resamples,
+    )
+
+
+def against_live(
+    spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats
+) -> tuple[Comparison | None, dict[str, Any]]:
+    """The comparison, or why there is none: the live version may need a feature that the holdout does not hold."""
+    if spec.live is None:
+        return None, {}
+    live = wire.from_json(Path(spec.live.manifest).read_bytes(), ModelManifest)
+    lacking = [name for name in live.signature.features if name not in holdout.columns]
+    if lacking:
+        why = f"live version {spec.live.version} needs {', '.join(lacking)}, which the candidate's holdout lacks"
+        return None, {"not_compared": why}
+    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version), {}
+
+
+def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) -> Floats:
+    rows = table.matrix(holdout, manifest.signature.features)
+    return onnx.score(onnx.session(live.onnx), rows, manifest.signature.score).astype(np.float64)
+
+
+def against_baseline(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> Comparison | None:
+    if "__baseline__" not in holdout.columns:
+        return None
+    return compare(spec, truth, scores, holdout["__baseline__"].to_numpy(), 0)
+
+
+def single_feature_auc(truth: Floats, rows: npt.NDArray[np.float32], features: tuple[str, ...]) -> dict[str, float]:
+    """How well each feature alone ranks the label, either way round; rows without a value are left out."""
+    found = {}
+    for index, name in enumerate(features):
+        column = rows[:, index].astype(np.float64)
+        there = np.isfinite(column)
+        value = statistics.roc_auc(truth[there], column[there])
+        if np.isfinite(value):
+            found[name] = max(value, 1.0 - value)
+    return found
+
+
+def by_slice(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> dict[str, dict[str, float]]:
+    """slice column -> value -> metric; values on which the metric is undefined (no positive) are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for name in spec.slices:
+        values = holdout[name].cast(pl.String).fill_null("null")
+        found[name] = {}
+        for value in sorted(values.unique().to_list()):
+            mask = (values == value).to_numpy()
+            figure = statistics.compute(spec.metric, truth[mask], scores[mask])
+            if np.isfinite(figure):
+                found[name][value] = figure
+    return found
+
+
+def main(argv: list[str]) -> int:
+    return process.run(
+        argv, EvaluateSpec, lambda spec, out: process.write_json(out / "evaluation.json", evaluate(spec))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""One handler per framework: it scores a fitted estimator natively and converts it to ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An ONNX graph with one FP32 input `input` [-1, features]; `how` says by which way it was reached."""
+
+    how: str
+    graph: bytes
+
+
+class Handler(Protocol):
+    """Registered in `handlers/table.py`, the one place that knows them all."""
+
+    framework: str
+
+    def accepts(self, estimator: Any) -> bool: ...
+
+    def features(self, estimator: Any) -> tuple[str, ...]:
+        """The feature names that the estimator itself remembers, in order; empty when it saw none."""
+        ...
+
+    def score(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
+        """One score a row: the probability of the positive class, or the predicted value. `table` is a pl.DataFrame of Float64."""
+        ...
+
+    def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:
+        """Graphs to try, cheapest first; the first one that agrees with the native scores is kept."""
+        ...

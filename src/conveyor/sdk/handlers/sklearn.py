@@ -1,0 +1,124 @@
+"""scikit-learn estimators and Pipelines, by skl2onnx."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from conveyor.errors import InputRejected, StepFailed
+from conveyor.sdk.handlers.handler import Conversion
+
+if TYPE_CHECKING:
+    from conveyor.sdk.handlers.handler import Scores
+
+
+class SklearnHandler:
+    framework = "scikit-learn"
+
+    def accepts(self, estimator: Any) -> bool:
+        return hasattr(estimator, "get_params") and hasattr(estimator, "predict") and hasattr(estimator, "fit")
+
+    def features(self, estimator: Any) -> tuple[str, ...]:
+        return tuple(str(name) for name in getattr(estimator, "feature_names_in_", ()))
+
+    def score(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
+        import numpy as np
+        from sklearn.base import is_classifier
+        from sklearn.exceptions import NotFittedError
+
+        rows = table.select(features)
+        given = rows if self.features(estimator) else rows.to_numpy()
+        try:
+            if not is_classifier(estimator):
+                return np.asarray(estimator.predict(given), dtype=np.float64).reshape(-1)
+            classes = tuple(estimator.classes_)
+            if len(classes) != 2:
+                raise InputRejected(
+                    f"the classifier knows {len(classes)} class(es): {', '.join(map(str, classes))}",
+                    hint="Two classes are supported; look whether the training window holds both.",
+                )
+            return np.asarray(estimator.predict_proba(given), dtype=np.float64)[:, 1]
+        except NotFittedError as error:
+            raise InputRejected("the returned estimator is not fitted", hint="Call fit before returning it.") from error
+
+    def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:
+        """Single precision first. A scaler in single precision moves a value across a tree's threshold now and then:
+        then the steps before the last run in double precision, as scikit-learn does."""
+        positional = _by_position(estimator, features)
+        yield Conversion("float", _convert(positional, len(features)))
+        if getattr(estimator, "steps", None):
+            yield Conversion("double", _convert(_widened(positional), len(features)))
+
+
+def _convert(estimator: Any, width: int) -> bytes:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.base import is_classifier
+
+    options = {"zipmap": False} if is_classifier(estimator) else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = convert_sklearn(
+                estimator, initial_types=[("input", FloatTensorType([None, width]))], options=options, name="model"
+            )
+    except Exception as error:  # skl2onnx raises its own, RuntimeError, ValueError and more
+        cause = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise StepFailed(
+            f"{type(estimator).__name__} cannot be converted to ONNX: {cause}",
+            hint="Use estimators that skl2onnx supports, and keep custom transformers in a step before the model.",
+        ) from error
+    return bytes(_with_float_output(model).SerializeToString())
+
+
+def _widened(pipeline: Any) -> Any:
+    import numpy as np
+    from skl2onnx.sklapi import CastTransformer
+    from sklearn.pipeline import Pipeline
+
+    *before, last = pipeline.steps
+    wide, narrow = CastTransformer(dtype=np.float64), CastTransformer(dtype=np.float32)
+    return Pipeline([("conveyor_wide", wide), *before, ("conveyor_narrow", narrow), last])
+
+
+def _with_float_output(model: Any) -> Any:
+    """The score output as FP32, whatever precision the graph worked in."""
+    from onnx import TensorProto, helper
+
+    for output in model.graph.output:
+        if output.type.tensor_type.elem_type != TensorProto.DOUBLE:
+            continue
+        inner = f"{output.name}_double"
+        for node in model.graph.node:
+            for index, name in enumerate(node.output):
+                if name == output.name:
+                    node.output[index] = inner
+            for index, name in enumerate(node.input):
+                if name == output.name:
+                    node.input[index] = inner
+        model.graph.node.append(helper.make_node("Cast", [inner], [output.name], to=TensorProto.FLOAT))
+        output.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
+
+
+def _by_position(estimator: Any, features: tuple[str, ...]) -> Any:
+    """A ColumnTransformer that stands first and picks columns by name, picking by position: the graph has one input."""
+    import copy
+
+    from sklearn.compose import ColumnTransformer
+
+    first = estimator.steps[0][1] if getattr(estimator, "steps", None) else estimator
+    if not isinstance(first, ColumnTransformer):
+        return estimator
+    moved = copy.deepcopy(estimator)
+    target = moved.steps[0][1] if getattr(moved, "steps", None) else moved
+    target.transformers_ = [
+        (name, part, [features.index(c) if isinstance(c, str) else c for c in _listed(columns)])
+        for name, part, columns in target.transformers_
+    ]
+    return moved
+
+
+def _listed(columns: Any) -> list[Any]:
+    return [columns] if isinstance(columns, str | int) else list(columns)

@@ -1,0 +1,66 @@
+"""`model.json`: the signature, a scored example and the reference profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from conveyor.domain.drift import Profile
+from conveyor.domain.model import Example, ModelManifest, Signature
+from conveyor.domain.step import TrainSpec
+from conveyor.sdk import onnx, table
+from conveyor.sdk.handlers.handler import Handler
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Matrix = npt.NDArray[np.float32]
+
+
+def manifest_of(
+    spec: TrainSpec,
+    handler: Handler,
+    estimator: Any,
+    features: tuple[str, ...],
+    training: pl.DataFrame,
+    holdout: pl.DataFrame,
+    graph: bytes,
+    scores: Matrix,
+) -> ModelManifest:
+    """`training` rows in order of event time; `holdout` features as Float64; `scores` of the ONNX graph on the holdout."""
+    takes, gives = onnx.tensors(onnx.session(graph))
+    signature = Signature(features, takes, gives, onnx.score_of(gives), spec.key, spec.time)
+    example = example_of(handler, estimator, features, holdout, scores, spec.parity_tolerance)
+    return ModelManifest(signature, example, profile_of(features, training, scores), handler.framework)
+
+
+def example_of(
+    handler: Handler,
+    estimator: Any,
+    features: tuple[str, ...],
+    holdout: pl.DataFrame,
+    scores: Matrix,
+    tolerance: float,
+) -> Example:
+    """The holdout row with the highest score: the one that a broken graph is least likely to give by chance.
+
+    JSON has no NaN, so gaps in that row are 0 and the estimator is asked again.
+    """
+    import numpy as np
+
+    at = int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))
+    row = holdout.slice(at, 1).fill_nan(0.0)
+    score = float(handler.score(estimator, row, features)[0])
+    return Example(tuple(float(value) for value in row.row(0)), score, tolerance * max(1.0, abs(score)))
+
+
+def profile_of(features: tuple[str, ...], training: pl.DataFrame, scores: Matrix) -> Profile:
+    """Features as trained on; the score as served, on the holdout (on training rows it would flatter)."""
+    # numpy comes with this module, which training has anyway but the other entry points have not
+    from conveyor.domain import statistics
+
+    rows = table.matrix(training, features)
+    columns = {name: statistics.profile(rows[:, index]) for index, name in enumerate(features)}
+    return Profile(training.height, columns, statistics.profile(scores))

@@ -1,0 +1,194 @@
+"""`python -m conveyor.sdk.train SPEC.json OUT`: slice by event time, train, convert to ONNX, compare, and keep what the gates and the server need."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from conveyor.domain import wire
+from conveyor.domain.metric import METRICS
+from conveyor.domain.model import ModelManifest
+from conveyor.domain.step import InputSpec, TrainingReport, TrainSpec
+from conveyor.errors import InputRejected
+from conveyor.sdk import functions, inputs, process, slicing, table
+from conveyor.sdk.baseline import baseline_scores
+from conveyor.sdk.convert import convert
+from conveyor.sdk.handlers.handler import Handler
+from conveyor.sdk.handlers.table import handler_for
+from conveyor.sdk.manifest import manifest_of
+from conveyor.sdk.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of the first input, in order of event time, and the ranges that they were cut by."""
+
+    source: InputSpec
+    training: pl.DataFrame
+    holdout: pl.DataFrame
+    training_range: slicing.Range
+    holdout_range: slicing.Range
+
+
+def train(spec: TrainSpec, out: Path) -> TrainingReport:
+    """Writes model.onnx, model.json and holdout.parquet into `out`."""
+    if spec.metric not in METRICS:
+        raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
+    rows, run = read(spec), Run()
+    counted = [
+        slicing.measure(part, spec.label, over)
+        for part, over in ((rows.training, rows.training_range), (rows.holdout, rows.holdout_range))
+    ]
+    classes = rows.training[spec.label].n_unique() if METRICS[spec.metric].classification else None
+    slicing.refuse_empty(*counted, classes)
+    began = time.perf_counter()
+    estimator = fit(spec, rows, out / ".inputs", run)
+    train_seconds = time.perf_counter() - began
+    handler = handler_for(estimator, spec.function)
+    features = features_of(spec, handler, estimator, rows.training.schema)
+    holdout = table.numbers(rows.holdout, features)
+    native = handler.score(estimator, holdout, features)
+    began = time.perf_counter()
+    conversion, parity, scores = convert(
+        handler, estimator, features, table.matrix(rows.holdout, features), native, spec.parity_tolerance
+    )
+    convert_seconds = time.perf_counter() - began
+    manifest = manifest_of(spec, handler, estimator, features, rows.training, holdout, conversion.graph, scores)
+    simple = baseline_scores(spec, features, rows.training, rows.holdout)
+    keep(out, conversion.graph, manifest, holdout_frame(spec, features, rows.holdout, native, simple))
+    return TrainingReport(
+        features=features,
+        training=counted[0],
+        holdout=counted[1],
+        parity=parity,
+        framework=handler.framework,
+        conversion=conversion.how,
+        metric=spec.metric,
+        value=judge(spec, rows.holdout, native),
+        baseline=None if simple is None else judge(spec, rows.holdout, simple),
+        train_seconds=train_seconds,
+        convert_seconds=convert_seconds,
+        metrics=run.metrics,
+        baseline_name=spec.baseline,
+    )
+
+
+def read(spec: TrainSpec) -> Rows:
+    """The labelled rows of the two ranges. `spec.known_until` bounds the labels even where the input's own spec does not."""
+    if not spec.inputs:
+        raise InputRejected(f"model {spec.model} has no input", hint="Name one: inputs = [\"step.features\"].")
+    first = spec.inputs[0]
+    known = min(filter(None, (first.known_until, spec.known_until)))
+    source = replace(first, time=spec.time, label=spec.label, known_until=known)
+    frame = slicing.labelled(inputs.load(source), spec)
+    training, holdout = slicing.cut(spec, slicing.first_time(frame, source))
+    rounded = table.rounded(frame, spec.features, (spec.label, spec.key, spec.time))
+    if rounded.collect_schema()[spec.label] == pl.Boolean:
+        rounded = rounded.with_columns(pl.col(spec.label).cast(pl.Int8))
+    parts = [
+        slicing.within(rounded, source, over).sort(spec.time, maintain_order=True).collect(engine="streaming")
+        for over in (training, holdout)
+    ]
+    return Rows(source, parts[0], parts[1], training, holdout)
+
+
+def fit(spec: TrainSpec, rows: Rows, scratch: Path, run: Run) -> Any:
+    """Call the user's function with the training rows; further inputs end, and their labels too, where training ends."""
+    frames: dict[str, pl.LazyFrame] = {rows.source.name: rows.training.lazy()}
+    end = rows.training_range.until
+    for other in spec.inputs[1:]:
+        known = min(filter(None, (other.known_until, end)))
+        frame = inputs.load(replace(other, known_until=known))
+        if other.time is not None:
+            schema = frame.collect_schema()
+            past = inputs.event_time(other, schema) <= inputs.moment(end, inputs.unit_of(other, schema))
+            frame = frame.filter(past)
+        frames[other.name] = frame
+    seed_all(spec.seed)
+    return functions.call(spec.function, frames, spec.params, scratch=scratch, run=run, seed=spec.seed)
+
+
+def seed_all(seed: int) -> None:
+    """The global generators, for user code that draws without naming one."""
+    random.seed(seed)
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        return
+    np.random.seed(seed % 2**32)
+
+
+def features_of(
+    spec: TrainSpec, handler: Handler, estimator: Any, schema: Mapping[str, pl.DataType]
+) -> tuple[str, ...]:
+    remembered = handler.features(estimator)
+    if spec.features and remembered and tuple(spec.features) != remembered:
+        raise InputRejected(
+            f"conveyor.toml names the features {', '.join(spec.features)}; the estimator was fitted on {', '.join(remembered)}",
+            hint="Fit on exactly the declared features in that order, or leave `features` out of conveyor.toml.",
+        )
+    features = tuple(spec.features) or remembered
+    if not features:
+        raise InputRejected(
+            f"{spec.function} returned an estimator that does not know its feature names",
+            hint="Fit it on a pandas or polars DataFrame, or list `features` in conveyor.toml.",
+        )
+    table.check_features(pl.Schema(schema), features, spec.label)
+    return features
+
+
+def holdout_frame(
+    spec: TrainSpec, features: tuple[str, ...], rows: pl.DataFrame, native: Scores, simple: Scores | None
+) -> pl.DataFrame:
+    """Features as float32, the declared slices, and what evaluation reads under names of its own."""
+    truth = pl.Int8 if METRICS[spec.metric].classification else pl.Float64
+    columns = [pl.col(name).cast(pl.Float32) for name in features]
+    for name in spec.slices:
+        if name not in rows.columns:
+            raise InputRejected(
+                f"slice {name} is not a column of the training input; it has {', '.join(rows.columns)}",
+                hint="Keep the column in the step, or take it out of `slices`.",
+            )
+        columns += [] if name in features else [pl.col(name)]
+    columns += [pl.col(spec.label).cast(truth).alias("__label__"), pl.col(spec.time).alias("__time__")]
+    columns += [pl.col(spec.key).alias("__key__")] if spec.key and spec.key in rows.columns else []
+    frame = rows.select(columns).with_columns(pl.Series("__native__", native, pl.Float64))
+    return frame if simple is None else frame.with_columns(pl.Series("__baseline__", simple, pl.Float64))
+
+
+def judge(spec: TrainSpec, rows: pl.DataFrame, scores: Scores) -> float:
+    # numpy comes with this module, which training has anyway but the other entry points have not
+    from conveyor.domain import statistics
+
+    return statistics.compute(spec.metric, rows[spec.label].cast(pl.Float64).to_numpy(), scores)
+
+
+def keep(out: Path, graph: bytes, manifest: ModelManifest, holdout: pl.DataFrame) -> None:
+    process.write(out / "model.onnx", graph)
+    process.write(out / "model.json", wire.to_json(manifest))
+    temporary = out / ".holdout.parquet"
+    holdout.write_parquet(temporary, compression="zstd")
+    temporary.rename(out / "holdout.parquet")
+
+
+def main(argv: list[str]) -> int:
+    return process.run(
+        argv, TrainSpec, lambda spec, out: process.write_json(out / "training.json", train(spec, out))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

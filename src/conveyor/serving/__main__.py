@@ -1,0 +1,56 @@
+"""`python -m conveyor.serving --artifact DIR --name fraud --version 3 --port N --observations DIR`.
+
+Exit 0 after a drained stop, 1 when the model cannot be served (stderr says why), 2 on wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from conveyor.errors import ConveyorError
+from conveyor.serving.endpoints import MAX_BODY_BYTES
+from conveyor.serving.server import serve
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        raise argparse.ArgumentTypeError("a model name has letters, digits, '.', '_' and '-'")
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m conveyor.serving", description="Serve one model version.")
+    parser.add_argument("--artifact", type=Path, required=True, help="directory with model.onnx and model.json")
+    parser.add_argument("--name", type=_name, required=True)
+    parser.add_argument("--version", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
+    parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
+    given = parser.parse_args()
+    try:
+        serve(
+            given.artifact,
+            name=given.name,
+            version=given.version,
+            host=given.host,
+            port=given.port,
+            observations=given.observations,
+            max_body=given.max_body,
+        )
+    except ConveyorError as error:
+        print(f"conveyor.serving: {error.message}\n  {error.hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # granian's runtime threads outlive the drain and abort the process when they meet a finalised interpreter.
+    os._exit(code)

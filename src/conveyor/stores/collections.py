@@ -1,0 +1,27 @@
+"""The collections: which dataclass is kept under which name, and by which columns it is found."""
+
+from __future__ import annotations
+
+from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.model import ModelVersion
+from conveyor.domain.release import Build, Environment, Release
+from conveyor.domain.rollout import Rollout
+from conveyor.domain.run import Run
+from conveyor.domain.state import Alias, AliasMove, Arrival, CachedStep, Instance, PredictionPart, Project, Quarantined
+from conveyor.stores.records import Collection
+
+PROJECTS = Collection("projects", Project, key="name")
+RUNS = Collection("runs", Run, index=("project", "kind", "subject", "state"))
+STEP_CACHE = Collection("step_cache", CachedStep, key="key")
+BUILDS = Collection("builds", Build, index=("project", "commit"))
+DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
+ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
+QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
+MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
+ALIASES = Collection("aliases", Alias, index=("model",))
+ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))
+ENVIRONMENTS = Collection("environments", Environment, index=("project",))
+RELEASES = Collection("releases", Release, index=("environment",))
+ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
+INSTANCES = Collection("instances", Instance, index=("target",))
+PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model",))

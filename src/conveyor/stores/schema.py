@@ -1,0 +1,104 @@
+"""The tables, as ordered migrations. A migration that was ever released is never edited; a later one changes what it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table, Text, inspect, select
+
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """Adds collections: name -> the columns that queries may select by."""
+
+    number: int
+    collections: dict[str, tuple[str, ...]]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        {
+            "projects": (),
+            "runs": ("project", "kind", "subject", "state"),
+            "step_cache": (),
+            "builds": ("project", "commit"),
+            "dataset_versions": ("dataset",),
+            "arrivals": ("dataset", "state"),
+            "quarantine": ("dataset",),
+            "model_versions": ("model", "status"),
+            "aliases": ("model",),
+            "alias_moves": ("model",),
+            "environments": ("project",),
+            "releases": ("environment",),
+            "rollouts": ("environment", "state"),
+            "instances": ("target",),
+            "governors": ("project",),
+            "windows": ("model", "state"),
+            "prediction_parts": ("model",),
+            "quality": ("model",),
+        },
+    ),
+)
+
+
+def tables(metadata: MetaData) -> dict[str, Table]:
+    """All collections of all migrations, and the tables that every store has: events, leases, migrations."""
+    made: dict[str, Table] = {}
+    for migration in MIGRATIONS:
+        for name, columns in migration.collections.items():
+            made[name] = _collection(metadata, name, columns)
+    made["events"] = Table(
+        "events",
+        metadata,
+        Column("seq", _Key, primary_key=True, autoincrement=True),
+        Column("id", Text, nullable=False, unique=True),
+        Column("project", Text, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("body", Text, nullable=False),
+        Index("events_by_subject", "subject", "type", "seq"),
+        Index("events_by_type", "type", "seq"),
+        sqlite_autoincrement=True,
+    )
+    made["leases"] = Table(
+        "leases",
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("owner", Text, nullable=False),
+        Column("token", _Key, nullable=False),
+        Column("expires", Text, nullable=False),
+    )
+    made["migrations"] = Table("migrations", metadata, Column("number", Integer, primary_key=True))
+    return made
+
+
+def _collection(metadata: MetaData, name: str, columns: tuple[str, ...]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("seq", _Key, primary_key=True, autoincrement=True),
+        Column("key", Text, nullable=False, unique=True),
+        *(Column(column, Text, nullable=False, default="") for column in columns),
+        Column("body", Text, nullable=False),
+        *(Index(f"{name}_by_{column}", column, "seq") for column in columns),
+        sqlite_autoincrement=True,
+    )
+
+
+def migrate(connection: Connection, made: dict[str, Table]) -> None:
+    """Brings the database to the newest migration; a database of a newer Conveyor is refused by the caller's version check."""
+    fresh = not inspect(connection).has_table("migrations")
+    if fresh:
+        for name in ("migrations", "events", "leases"):
+            made[name].create(connection, checkfirst=True)
+    table = made["migrations"]
+    applied = {row.number for row in connection.execute(select(table.c.number))}
+    for migration in MIGRATIONS:
+        if migration.number in applied:
+            continue
+        for name in migration.collections:
+            made[name].create(connection, checkfirst=True)
+        connection.execute(table.insert().values(number=migration.number))
