@@ -73,24 +73,66 @@ def test_all_at_once() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        (
+            'time = "at"',
+            'time = "at"\nwatch = ["/etc/*"]',
+            "data.rows.watch: expected a pattern below this folder such as",
+        ),
+        ('time = "at"', 'time = "at"\nwatch = "a**/b"', 'data.rows.watch: "a**/b" matches no files'),
         ("[step.a]", "[steps.a]", 'steps: unknown section; did you mean "step"?'),
         ('"step.a"', '"step.b"', 'model.fraud.inputs: there is no "step.b"; did you mean "step.a"?'),
         ('"step.a"', '"rows"', 'model.fraud.inputs: there is no "rows"; did you mean "data.rows"?'),
         ('"data.rows"', '"step.a"', "step.a.inputs: a step cannot wait for itself: step.a -> step.a"),
-        ('"7d"', '"7"', 'data.rows.label.delay: expected a duration such as "28d", "6h", "2m" or "0.5s", found the string "7"'),
+        (
+            '"7d"',
+            '"7"',
+            'data.rows.label.delay: expected a duration such as "28d", "6h", "2m" or "0.5s", found the string "7"',
+        ),
         ('time = "at"', "", "data.rows.label.delay: a delay is counted from the event time; name its column in `time`"),
-        ('label = { column = "y", delay = "7d" }', "", "model.fraud.inputs: none of the datasets behind them has a `label`"),
+        (
+            'label = { column = "y", delay = "7d" }',
+            "",
+            "model.fraud.inputs: none of the datasets behind them has a `label`",
+        ),
         ('"shop.fraud:train"', '"shop/fraud.py"', 'model.fraud.train: expected "module:name" such as'),
         ('"roc_auc"', '"auc"', 'model.fraud.metric: unknown metric "auc"; did you mean "roc_auc"?'),
-        ('"roc_auc"', '"roc_auc"\ngates = { mae = { max = 1 } }', "model.fraud.gates.mae: a gate on another metric than"),
+        (
+            '"roc_auc"',
+            '"roc_auc"\ngates = { mae = { max = 1 } }',
+            "model.fraud.gates.mae: a gate on another metric than",
+        ),
         ('"roc_auc"', '"roc_auc"\ngates = { roc_auc = { mn = 1 } }', "model.fraud.gates.roc_auc.mn: unknown key"),
-        ('"roc_auc"', '"roc_auc"\ngates = { latency_p99_ms = 5 }', "model.fraud.gates.latency_p99_ms: expected a table"),
-        ('"roc_auc"', '"roc_auc"\nretrain = { on = ["dat"] }', 'model.fraud.retrain.on: unknown trigger "dat"; did you'),
-        ('"roc_auc"', '"roc_auc"\nretrain = { schedule = "0 3 * *" }', 'model.fraud.retrain.schedule: "0 3 * *" is not'),
+        (
+            '"roc_auc"',
+            '"roc_auc"\ngates = { latency_p99_ms = 5 }',
+            "model.fraud.gates.latency_p99_ms: expected a table",
+        ),
+        (
+            '"roc_auc"',
+            '"roc_auc"\nretrain = { on = ["dat"] }',
+            'model.fraud.retrain.on: unknown trigger "dat"; did you',
+        ),
+        (
+            '"roc_auc"',
+            '"roc_auc"\nretrain = { schedule = "0 3 * *" }',
+            'model.fraud.retrain.schedule: "0 3 * *" is not',
+        ),
         ('"roc_auc"', '"roc_auc"\nretrain = { schedule = "0 3 31 2 *" }', "model.fraud.retrain.schedule:"),
-        ('"roc_auc"', '"roc_auc"\nrollout = { steps = [5, 50] }', "model.fraud.rollout.steps: expected percents that rise"),
-        ('"roc_auc"', '"roc_auc"\nrollout = { steps = [5, true] }', "model.fraud.rollout.steps: item 2: expected an integer"),
-        ('"roc_auc"', '"roc_auc"\nseed = 9223372036854775808', "model.fraud.seed: expected an integer, found an integer beyond"),
+        (
+            '"roc_auc"',
+            '"roc_auc"\nrollout = { steps = [5, 50] }',
+            "model.fraud.rollout.steps: expected percents that rise",
+        ),
+        (
+            '"roc_auc"',
+            '"roc_auc"\nrollout = { steps = [5, true] }',
+            "model.fraud.rollout.steps: item 2: expected an integer",
+        ),
+        (
+            '"roc_auc"',
+            '"roc_auc"\nseed = 9223372036854775808',
+            "model.fraud.seed: expected an integer, found an integer beyond",
+        ),
         ('"serve"', '"serve"\n[service.b]\nrun = "s"', 'service.b.route: "/" is already the route of service.web'),
         ('"serve"', '"serve"\nroute = "/v2/x"', 'service.web.route: model endpoints answer under "/v2"'),
         ("[service.web]", "[service.Web]", "service.Web: a name is a lower-case letter"),
@@ -99,7 +141,9 @@ def test_all_at_once() -> None:
 )
 def test_each_problem_is_told(old: str, new: str, said: str) -> None:
     assert old in MINIMAL
-    assert any(problem.startswith(said) for problem in problems(MINIMAL.replace(old, new))), problems(MINIMAL.replace(old, new))
+    assert any(problem.startswith(said) for problem in problems(MINIMAL.replace(old, new))), problems(
+        MINIMAL.replace(old, new)
+    )
 
 
 def test_a_cycle_is_told_once() -> None:
@@ -132,7 +176,13 @@ def places(table: dict[str, Any], at: tuple[str, ...] = ()) -> list[tuple[str, .
 DOCUMENT = tomllib.loads(REFERENCE)
 FREE = ("params", "env", "rules")  # below these, keys are the user's
 VALUES = st.one_of(
-    st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}), st.lists(st.integers(), max_size=3)
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.lists(st.integers(), max_size=3),
 )
 NAMES = sorted({place[-1] for place in places(DOCUMENT)})
 KEYS = st.one_of(st.text(max_size=8), st.sampled_from(NAMES))

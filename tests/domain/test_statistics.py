@@ -154,9 +154,7 @@ def test_a_profile_counts_every_value_once_in_the_bin_its_edges_name(values, bin
     assert made.rows == len(values)
     bounds = [-math.inf, *made.edges, math.inf]
     finite = [v for v in values if math.isfinite(v)]
-    assert list(made.counts) == [
-        sum(low < v <= high for v in finite) for low, high in itertools.pairwise(bounds)
-    ]
+    assert list(made.counts) == [sum(low < v <= high for v in finite) for low, high in itertools.pairwise(bounds)]
     again = statistics.profile(values, edges=made.edges)
     assert (again.counts, again.nulls) == (made.counts, made.nulls)
 

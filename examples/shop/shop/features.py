@@ -74,8 +74,8 @@ class Running:
     def __init__(self, history: pl.DataFrame, wanted: pl.DataFrame, owner: str, value: Array) -> None:
         ids, codes = np.unique(history[owner].to_numpy(), return_inverse=True)
         times, wanted_times = _micros(history), _micros(wanted)
-        start = times.min() - REACH_DAYS * DAY - 1
-        span = times.max() - start + 1
+        start = times.min(initial=2**60) - REACH_DAYS * DAY - 1
+        span = times.max(initial=start) - start + 1
         # Owner and time as one sortable number, so that one binary search finds both.
         places = codes * span + (times - start)
         order = np.argsort(places)

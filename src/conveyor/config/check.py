@@ -37,6 +37,8 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
 
 def _data(data: DataConfig) -> Iterator[Problem]:
     at = ("data", data.name)
+    for pattern in data.watch:
+        yield from _pattern((*at, "watch"), pattern)
     yield from function((*at, "contract"), data.contract)
     if data.label and data.label.delay and data.time is None:
         yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
@@ -46,6 +48,14 @@ def _data(data: DataConfig) -> Iterator[Problem]:
     for column, rule in data.rules.items():
         for word, value in rule.items():
             yield from _rule((*at, "rules", column, word), word, value)
+
+
+def _pattern(at: Place, pattern: str) -> Iterator[Problem]:
+    parts = pattern.split("/")
+    if not pattern or "\0" in pattern or parts[0] == "" or ".." in parts or "://" in pattern:
+        yield Problem(at, f'expected a pattern below this folder such as "incoming/*.parquet", found "{pattern}"')
+    elif set(parts) <= {"", "."} or any("**" in part and part != "**" for part in parts):
+        yield Problem(at, f'"{pattern}" matches no files; "**" stands alone between slashes')
 
 
 def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from conveyor.domain.metric import METRICS
@@ -79,7 +79,7 @@ def decide(
         verdicts.append(_latency(gates.latency_p99_ms, evaluation))
     if gates.baseline is not None:
         verdicts.append(_baseline(gates.baseline, evaluation))
-    return tuple(verdicts)
+    return tuple(replace(verdict, figures=_storable(verdict.figures)) for verdict in verdicts)
 
 
 def passed(verdicts: tuple[Verdict, ...]) -> bool:
@@ -287,6 +287,11 @@ def _turned(evaluation: Evaluation, pair: Comparison) -> tuple[float, float, flo
     if _sign(evaluation) > 0:
         return pair.difference, pair.low, pair.high
     return -pair.difference, -pair.high, -pair.low
+
+
+def _storable(figures: dict[str, float]) -> dict[str, float]:
+    """JSON has no NaN and no infinity; the message names what is undefined."""
+    return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
 
 
 def _figures(pair: Comparison) -> dict[str, float]:

@@ -207,8 +207,8 @@ _TURNS = {
 def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
     """The target that crossed a bound, and how: `(target, reason)`."""
     for name, target in seen.targets.items():
-        if target.healthy == 0 or target.crashed:
-            return name, f"{name} stopped answering its health check {target.crashed}".rstrip()
+        if target.healthy == 0:
+            return name, f"{name} stopped answering its health check. {target.crashed}".rstrip()
         bound = plan.aborts.get(name)
         if bound is None:
             continue

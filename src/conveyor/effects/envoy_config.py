@@ -126,7 +126,8 @@ def _cluster(cluster: Cluster) -> Json:
                 "http_health_check": {"path": cluster.health_path, "host": "localhost"},
             }
         ],
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Without a merge window what the admin socket says of health is what the workers act on.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "close_connections_on_host_health_failure": True,
         # Only for a process that cannot be reached; an application that answers 500 is the rollout's to judge.
         "outlier_detection": {

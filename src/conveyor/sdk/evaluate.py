@@ -1,10 +1,10 @@
-"""`python -m conveyor.sdk.evaluate SPEC.json OUT`: score the candidate and the live version on the same holdout; figures for the gates."""
+"""`python -m conveyor.sdk.evaluate SPEC.json OUT`: candidate and live version on the same holdout, in figures."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,6 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
     rows = table.matrix(holdout, manifest.signature.features)
     scores = onnx.score(session, rows, manifest.signature.score).astype(np.float64)
     classification = METRICS[spec.metric].classification
-    comparison, reason = against_live(spec, holdout, truth, scores)
     return Evaluation(
         metric=spec.metric,
         value=statistics.compute(spec.metric, truth, scores),
@@ -47,10 +46,9 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
         single_feature_auc=single_feature_auc(truth, rows, manifest.signature.features) if classification else {},
         parity_max_abs_difference=training.parity.max_abs_difference,
         nonfinite_outputs=int((~np.isfinite(scores)).sum()),
-        comparison=comparison,
+        comparison=against_live(spec, holdout, truth, scores),
         baseline=against_baseline(spec, holdout, truth, scores),
         slices=by_slice(spec, holdout, truth, scores),
-        **reason,
     )
 
 
@@ -80,18 +78,16 @@ def compare(spec: EvaluateSpec, truth: Floats, scores: Floats, other: Floats, ve
     )
 
 
-def against_live(
-    spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats
-) -> tuple[Comparison | None, dict[str, Any]]:
-    """The comparison, or why there is none: the live version may need a feature that the holdout does not hold."""
+def against_live(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> Comparison | None:
+    """None when nothing is live, or when live needs a feature that the holdout does not hold (said in the log)."""
     if spec.live is None:
-        return None, {}
+        return None
     live = wire.from_json(Path(spec.live.manifest).read_bytes(), ModelManifest)
     lacking = [name for name in live.signature.features if name not in holdout.columns]
     if lacking:
-        why = f"live version {spec.live.version} needs {', '.join(lacking)}, which the candidate's holdout lacks"
-        return None, {"not_compared": why}
-    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version), {}
+        print(f"not compared: live version {spec.live.version} needs {', '.join(lacking)}, which the holdout lacks")
+        return None
+    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version)
 
 
 def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) -> Floats:

@@ -46,7 +46,7 @@ def call(
     run: Run | None = None,
     seed: int | None = None,
 ) -> Any:
-    """Call the function with its inputs by name, its params (one by one, or all as `params`), `seed` and `run` if it asks for them."""
+    """Call it with its inputs by name, its params (one by one, or all as `params`), `seed` and `run` if it asks."""
     function = find(path)
     extra = {"params": dict(params), "run": run or Run(), "seed": seed}
     arguments = bind(path, function, frames, params, extra)
@@ -68,7 +68,7 @@ def bind(
     params: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The arguments by name, frames not yet converted. An argument that nothing matches, and a param that no argument takes, are errors."""
+    """The arguments by name, frames not yet converted; one that nothing matches, or a param left over, is an error."""
     hints = annotations_of(function)
     bound: dict[str, Any] = {}
     open_ended = False

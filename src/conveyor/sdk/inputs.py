@@ -1,4 +1,4 @@
-"""Inputs of user code: Parquet files become a frame with the labels that are not known yet masked, in the type that the argument is annotated with."""
+"""Inputs of user code: Parquet files as a frame of the annotated type, with labels that are not known yet masked."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def load(spec: InputSpec) -> pl.LazyFrame:
 
 
 def event_time(spec: InputSpec, schema: pl.Schema) -> pl.Expr:
-    """The event time as a naive UTC datetime in its own time unit (a coarser one could let a label through too early)."""
+    """The event time as a naive UTC datetime in its own unit (a coarser one could let a label through)."""
     if spec.time is None:
         raise InputRejected(
             f"input {spec.name} has no event-time column, so rows cannot be told apart by time",
-            hint="Name it in conveyor.toml: [data.<name>] time = \"...\".",
+            hint='Name it in conveyor.toml: [data.<name>] time = "...".',
         )
     if spec.time not in schema:
         raise missing(spec, "event-time", spec.time, schema)
@@ -55,12 +55,12 @@ def event_time(spec: InputSpec, schema: pl.Schema) -> pl.Expr:
 
 
 def unit_of(spec: InputSpec, schema: pl.Schema) -> str:
-    dtype = schema[spec.time] if spec.time in schema else None
+    dtype = schema.get(spec.time) if spec.time else None
     return dtype.time_unit if isinstance(dtype, pl.Datetime) else "us"
 
 
 def moment(at: datetime, unit: str) -> pl.Expr:
-    """A literal for comparison with an event time; finer than the column's unit it is floored, which lets no more rows through."""
+    """A literal to compare an event time with; floored to the column's unit, which lets no more labels through."""
     return pl.lit(utc(at).astimezone(UTC).replace(tzinfo=None)).cast(pl.Datetime(unit))  # type: ignore[arg-type]
 
 
@@ -97,7 +97,7 @@ def form_of(annotation: Any) -> str:
 
 
 def deliver(frame: pl.LazyFrame, form: str, name: str, scratch: Path) -> Any:
-    """The frame in the form asked for. A Path is one Parquet file, written to `scratch`: the stored objects are never handed out, their labels are unmasked."""
+    """The frame in the form asked for. A Path is a Parquet file in `scratch`: stored objects hold unmasked labels."""
     if form == "pl.LazyFrame":
         return frame
     if form == "Path":

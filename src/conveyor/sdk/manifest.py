@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from conveyor.domain import statistics
 from conveyor.domain.drift import Profile
 from conveyor.domain.model import Example, ModelManifest, Signature
 from conveyor.domain.step import TrainSpec
@@ -29,7 +30,7 @@ def manifest_of(
     graph: bytes,
     scores: Matrix,
 ) -> ModelManifest:
-    """`training` rows in order of event time; `holdout` features as Float64; `scores` of the ONNX graph on the holdout."""
+    """`training` rows by event time; `holdout` features as Float64; `scores` of the graph on the holdout."""
     takes, gives = onnx.tensors(onnx.session(graph))
     signature = Signature(features, takes, gives, onnx.score_of(gives), spec.key, spec.time)
     example = example_of(handler, estimator, features, holdout, scores, spec.parity_tolerance)
@@ -58,9 +59,6 @@ def example_of(
 
 def profile_of(features: tuple[str, ...], training: pl.DataFrame, scores: Matrix) -> Profile:
     """Features as trained on; the score as served, on the holdout (on training rows it would flatter)."""
-    # numpy comes with this module, which training has anyway but the other entry points have not
-    from conveyor.domain import statistics
-
     rows = table.matrix(training, features)
     columns = {name: statistics.profile(rows[:, index]) for index, name in enumerate(features)}
     return Profile(training.height, columns, statistics.profile(scores))

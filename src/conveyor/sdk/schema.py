@@ -15,11 +15,13 @@ def describe(schema: Mapping[str, pl.DataType]) -> dict[str, str]:
 
 
 def parse_type(text: str) -> pl.DataType:
-    """The dtype that `str(dtype)` came from, such as `Datetime(time_unit='ns', time_zone=None)`. Parsed, never evaluated."""
+    """The dtype that `str(dtype)` came from, as `Datetime(time_unit='ns', time_zone=None)`. Never evaluated."""
     try:
         return _build(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise InputRejected(f"{text!r} is not a column type", hint="Use a polars type, such as Int64 or String.") from error
+        raise InputRejected(
+            f"{text!r} is not a column type", hint="Use a polars type, such as Int64 or String."
+        ) from error
 
 
 def _build(node: ast.expr) -> pl.DataType:

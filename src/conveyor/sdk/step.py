@@ -1,4 +1,4 @@
-"""`python -m conveyor.sdk.step SPEC.json OUT`: run a preprocessing function over its inputs and keep the frame that it returns."""
+"""`python -m conveyor.sdk.step SPEC.json OUT`: run a preprocessing function, keep the frame that it returns."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def as_lazy(result: Any, function: str) -> pl.LazyFrame:
 
 
 def main(argv: list[str]) -> int:
-    return process.run(
-        argv, StepSpec, lambda spec, out: process.write_json(out / "step.json", build(spec, out))
-    )
+    return process.run(argv, StepSpec, lambda spec, out: process.write_json(out / "step.json", build(spec, out)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def check_features(schema: pl.Schema, features: tuple[str, ...], label: str) -> 
             )
         if not (schema[name].is_numeric() or schema[name] == pl.Boolean):
             raise InputRejected(
-                f"feature {name} is {schema[name]}, not a number", hint="Encode it as numbers in a step before training."
+                f"feature {name} is {schema[name]}, not a number",
+                hint="Encode it as numbers in a step before training.",
             )
 
 

@@ -1,4 +1,4 @@
-"""`python -m conveyor.sdk.train SPEC.json OUT`: slice by event time, train, convert to ONNX, compare, and keep what the gates and the server need."""
+"""`python -m conveyor.sdk.train SPEC.json OUT`: slice by event time, train, convert to ONNX, compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from conveyor.domain import wire
+from conveyor.domain import statistics, wire
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import InputSpec, TrainingReport, TrainSpec
@@ -53,7 +53,7 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
         for part, over in ((rows.training, rows.training_range), (rows.holdout, rows.holdout_range))
     ]
     classes = rows.training[spec.label].n_unique() if METRICS[spec.metric].classification else None
-    slicing.refuse_empty(*counted, classes)
+    slicing.refuse_empty(counted[0], counted[1], classes)
     began = time.perf_counter()
     estimator = fit(spec, rows, out / ".inputs", run)
     train_seconds = time.perf_counter() - began
@@ -87,9 +87,9 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
 
 
 def read(spec: TrainSpec) -> Rows:
-    """The labelled rows of the two ranges. `spec.known_until` bounds the labels even where the input's own spec does not."""
+    """The labelled rows of the two ranges; `spec.known_until` bounds labels even if the input's own does not."""
     if not spec.inputs:
-        raise InputRejected(f"model {spec.model} has no input", hint="Name one: inputs = [\"step.features\"].")
+        raise InputRejected(f"model {spec.model} has no input", hint='Name one: inputs = ["step.features"].')
     first = spec.inputs[0]
     known = min(filter(None, (first.known_until, spec.known_until)))
     source = replace(first, time=spec.time, label=spec.label, known_until=known)
@@ -106,7 +106,7 @@ def read(spec: TrainSpec) -> Rows:
 
 
 def fit(spec: TrainSpec, rows: Rows, scratch: Path, run: Run) -> Any:
-    """Call the user's function with the training rows; further inputs end, and their labels too, where training ends."""
+    """Call the user's function with the training rows; further inputs and their labels end where training ends."""
     frames: dict[str, pl.LazyFrame] = {rows.source.name: rows.training.lazy()}
     end = rows.training_range.until
     for other in spec.inputs[1:]:
@@ -137,7 +137,8 @@ def features_of(
     remembered = handler.features(estimator)
     if spec.features and remembered and tuple(spec.features) != remembered:
         raise InputRejected(
-            f"conveyor.toml names the features {', '.join(spec.features)}; the estimator was fitted on {', '.join(remembered)}",
+            f"conveyor.toml names the features {', '.join(spec.features)}; "
+            f"the estimator was fitted on {', '.join(remembered)}",
             hint="Fit on exactly the declared features in that order, or leave `features` out of conveyor.toml.",
         )
     features = tuple(spec.features) or remembered
@@ -153,16 +154,17 @@ def features_of(
 def holdout_frame(
     spec: TrainSpec, features: tuple[str, ...], rows: pl.DataFrame, native: Scores, simple: Scores | None
 ) -> pl.DataFrame:
-    """Features as float32, the declared slices, and what evaluation reads under names of its own."""
-    truth = pl.Int8 if METRICS[spec.metric].classification else pl.Float64
-    columns = [pl.col(name).cast(pl.Float32) for name in features]
+    """Features as float32, the input's other columns (slices; features that the live version may have and this one has
+    not), and what evaluation reads under names of its own."""
     for name in spec.slices:
         if name not in rows.columns:
             raise InputRejected(
                 f"slice {name} is not a column of the training input; it has {', '.join(rows.columns)}",
                 hint="Keep the column in the step, or take it out of `slices`.",
             )
-        columns += [] if name in features else [pl.col(name)]
+    truth = pl.Int8 if METRICS[spec.metric].classification else pl.Float64
+    columns = [pl.col(name).cast(pl.Float32) for name in features]
+    columns += [pl.col(name) for name in rows.columns if name not in (*features, spec.label)]
     columns += [pl.col(spec.label).cast(truth).alias("__label__"), pl.col(spec.time).alias("__time__")]
     columns += [pl.col(spec.key).alias("__key__")] if spec.key and spec.key in rows.columns else []
     frame = rows.select(columns).with_columns(pl.Series("__native__", native, pl.Float64))
@@ -170,9 +172,6 @@ def holdout_frame(
 
 
 def judge(spec: TrainSpec, rows: pl.DataFrame, scores: Scores) -> float:
-    # numpy comes with this module, which training has anyway but the other entry points have not
-    from conveyor.domain import statistics
-
     return statistics.compute(spec.metric, rows[spec.label].cast(pl.Float64).to_numpy(), scores)
 
 
@@ -185,9 +184,7 @@ def keep(out: Path, graph: bytes, manifest: ModelManifest, holdout: pl.DataFrame
 
 
 def main(argv: list[str]) -> int:
-    return process.run(
-        argv, TrainSpec, lambda spec, out: process.write_json(out / "training.json", train(spec, out))
-    )
+    return process.run(argv, TrainSpec, lambda spec, out: process.write_json(out / "training.json", train(spec, out)))
 
 
 if __name__ == "__main__":

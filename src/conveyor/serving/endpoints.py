@@ -31,7 +31,6 @@ class Scope(Protocol):
 
     method: str
     path: str
-    authority: str | None
     headers: Any
 
 
@@ -146,8 +145,8 @@ def _mark(scope: Scope) -> str:
     """Mirrored requests are marked by header, or by the suffix that Envoy puts on the host name of what it mirrors."""
     if scope.headers.get(MARK_HEADER) == "shadow":
         return "shadow"
-    host = (scope.authority or "").rpartition(":")[0] or scope.authority or ""
-    return "shadow" if host.endswith("-shadow") or (scope.authority or "").endswith("-shadow") else ""
+    host: str = scope.headers.get("host", "")
+    return "shadow" if host.partition(":")[0].endswith("-shadow") else ""
 
 
 def _pages(model: LoadedModel, bases: tuple[str, ...]) -> dict[str, bytes]:

@@ -33,7 +33,7 @@ class Handler(Protocol):
         ...
 
     def score(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
-        """One score a row: the probability of the positive class, or the predicted value. `table` is a pl.DataFrame of Float64."""
+        """One score a row: the positive class's probability, or the value. `table` is a pl.DataFrame of Float64."""
         ...
 
     def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:

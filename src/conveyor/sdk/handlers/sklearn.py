@@ -43,12 +43,16 @@ class SklearnHandler:
             raise InputRejected("the returned estimator is not fitted", hint="Call fit before returning it.") from error
 
     def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:
-        """Single precision first. A scaler in single precision moves a value across a tree's threshold now and then:
-        then the steps before the last run in double precision, as scikit-learn does."""
+        """A scaler in single precision moves a value across a tree's threshold now and then. So for a Pipeline that ends
+        in trees the steps before them run in double precision, as in scikit-learn; else that is the second try."""
         positional = _by_position(estimator, features)
-        yield Conversion("float", _convert(positional, len(features)))
+        ways = ["float"]
         if getattr(estimator, "steps", None):
-            yield Conversion("double", _convert(_widened(positional), len(features)))
+            last = estimator.steps[-1][1]
+            trees = hasattr(last, "tree_") or hasattr(last, "estimators_")
+            ways = ["double", "float"] if trees else ["float", "double"]
+        for how in ways:
+            yield Conversion(how, _convert(_widened(positional) if how == "double" else positional, len(features)))
 
 
 def _convert(estimator: Any, width: int) -> bytes:

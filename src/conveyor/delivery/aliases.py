@@ -1,0 +1,34 @@
+"""Aliases: movable names for model versions, with their history."""
+
+from __future__ import annotations
+
+from conveyor.domain.release import Environment, Release
+from conveyor.domain.state import Alias, AliasMove
+from conveyor.engine.context import Context
+from conveyor.stores.collections import ALIAS_MOVES, ALIASES
+from conveyor.stores.records import Transaction
+
+LIVE = "live"
+
+
+def follow(context: Context, tx: Transaction, environment: Environment, release: Release | None, reason: str) -> None:
+    """Moves `live` of every model to what the release that is live now has; other environments have an alias of their own."""
+    name = LIVE if environment.name == "production" else f"{LIVE}-{environment.name}"
+    for model, version in (release.models if release else {}).items():
+        move(context, tx, environment.project, model, name, version, reason)
+
+
+def move(context: Context, tx: Transaction, project: str, model: str, name: str, version: int, reason: str) -> None:
+    subject = f"{project}/{model}"
+    alias = tx.get(ALIASES, f"{subject}:{name}")
+    previous = alias.version if alias else None
+    if previous == version:
+        return
+    tx.put(ALIASES, Alias(f"{subject}:{name}", subject, name, version))
+    now = context.clock.now()
+    tx.put(ALIAS_MOVES, AliasMove(context.new_id(), subject, name, version, previous, reason, now))
+    tx.append(
+        context.event(
+            "model.alias_moved", f"model/{subject}", project, alias=name, version=version, previous=previous, reason=reason
+        )
+    )
