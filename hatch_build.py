@@ -1,4 +1,4 @@
-"""Ships `examples/shop` inside the wheel, for `conveyor demo`; an editable install reads it from the checkout instead."""
+"""Ships `examples/shop` in the wheel, for `conveyor demo`; an editable install reads it from the checkout instead."""
 
 from __future__ import annotations
 

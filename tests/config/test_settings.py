@@ -46,17 +46,6 @@ def test_damaged_settings_are_told(tmp_path: Path, damage: str) -> None:
         load_settings(tmp_path)
 
 
-def test_a_deep_folder_keeps_its_sockets_short(tmp_path: Path) -> None:
-    home = tmp_path / ("x" * 90) / HOME_NAME
-    counter = itertools.count(6000)
-    settings = settle(home, {}, lambda host: next(counter))
-    try:
-        assert len(str(settings.supervisor_socket)) < 100
-        assert settings.run.is_dir()
-    finally:
-        settings.run.rmdir()
-
-
 def test_the_home_is_found_from_below(tmp_path: Path) -> None:
     (tmp_path / HOME_NAME).mkdir()
     below = tmp_path / "a" / "b"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor.domain.gate import Comparison, Evaluation, Outcome, decide, passed
+from conveyor.domain import wire
+from conveyor.domain.gate import Comparison, Evaluation, Outcome, Verdict, decide, passed
 from conveyor.domain.project import BaselineGate, GatesConfig, LatencyGate, MetricGate
 
 GOOD = Evaluation(
@@ -148,6 +149,25 @@ def test_too_few_positives_are_no_evidence_either_way():
     none = verdict("metric", replace(GOOD, value=math.nan, positives=0))
     assert (none.outcome, "undefined" in none.message) == (Outcome.INSUFFICIENT, True)
     assert not passed((found,))
+
+
+def test_a_live_version_that_could_not_be_scored_is_no_pass():
+    found = verdict("versus_live", replace(GOOD, not_compared="version 3 needs risk, which the holdout lacks"))
+    assert found.outcome is Outcome.INSUFFICIENT
+    assert "could not be scored on this holdout: version 3 needs risk, which the holdout lacks. Keep" in found.message
+
+
+def test_what_is_undefined_survives_json_and_never_passes():
+    unknown = Comparison(3, math.nan, 0.6, math.nan, -math.inf, math.inf, 0.95, 500)
+    written = replace(GOOD, value=math.nan, parity_max_abs_difference=math.nan, comparison=unknown, nonfinite_outputs=3)
+    read = wire.from_json(wire.to_json(written), Evaluation)
+    verdicts = decide(GATES, read, (), FEATURES)
+    said = {v.gate: v.outcome for v in verdicts if v.outcome is not Outcome.PASS}
+    assert said == {"metric": "insufficient evidence", "versus_live": "insufficient evidence"} | {
+        "parity": "fail",
+        "finite": "fail",
+    }
+    assert wire.from_json(wire.to_json(verdicts), tuple[Verdict, ...]) == verdicts
 
 
 def test_baseline_is_beaten_unless_shown_better():

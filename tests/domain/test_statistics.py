@@ -185,6 +185,11 @@ def test_spread_knows_what_a_calendar_does_to_a_window():
     day = np.arange(60_000) // 9_500
     weekend = ((day % 7) >= 5).astype(float)
     steady = np.random.default_rng(0).random(60_000)
-    assert statistics.profile(weekend).spread > 1
-    assert statistics.profile(steady).spread < 0.02
-    assert statistics.profile(steady[:6000]).spread == 0.0, "one block says nothing"
+    assert min(psi for _, psi in statistics.profile(weekend).spread) > 0.5
+    assert [size for size, _ in statistics.profile(steady).spread] == [500, 1000, 2000, 5000, 10_000, 20_000]
+    assert statistics.profile(steady).stray(5000) < 0.02
+    assert statistics.profile(steady[:999]).spread == (), "one block says nothing"
+    one = steady[:4000].reshape(8, 500)
+    made = statistics.profile(steady[:4000])
+    plain = [statistics.psi([*made.counts, 0], [*statistics.counts_in(part, made.edges)[0], 0]) for part in one]
+    assert made.stray(500) == pytest.approx(max(plain), abs=1e-12)

@@ -106,13 +106,13 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
     envoy = Envoy(tmp_path / "envoy", port)
     envoy.write_bootstrap()
     with (tmp_path / "envoy.log").open("wb") as log:
-        process = subprocess.Popen(envoy.argv(), stdout=log, stderr=log)
+        found = Proxy(envoy, port, subprocess.Popen(envoy.argv(), stdout=log, stderr=log))
     try:
         eventually(envoy.ready)
-        yield Proxy(envoy, port, process)
+        yield found
     finally:
-        process.kill()
-        process.wait()
+        found.process.kill()
+        found.process.wait()
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_what_a_request_meets(proxy: Proxy, backends: tuple[Backend, Backend], t
     assert not proxy.envoy.ready()
     with pytest.raises(Unavailable):
         proxy.envoy.clusters()
-    proxy.process = subprocess.Popen(proxy.envoy.argv())
+    proxy.process = subprocess.Popen(proxy.envoy.argv(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     eventually(proxy.envoy.ready)
     eventually(lambda: proxy.healthy("b-1"))
     assert proxy.envoy.applied_routes() == version

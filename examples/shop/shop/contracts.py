@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pandera.polars as pa
 import polars as pl
 
 
 class Transactions(pa.DataFrameModel):
     TRANSACTION_ID: pl.Int64 = pa.Field(ge=0, nullable=False, coerce=True)
-    TX_DATETIME: pl.Datetime = pa.Field(nullable=False, coerce=True, dtype_kwargs={"time_unit": "us"})
+    TX_DATETIME: Annotated[pl.Datetime, "us", None] = pa.Field(nullable=False, coerce=True)
     CUSTOMER_ID: pl.Int64 = pa.Field(ge=0, nullable=False, coerce=True)
     TERMINAL_ID: pl.Int64 = pa.Field(ge=0, nullable=False, coerce=True)
     TX_AMOUNT: pl.Float64 = pa.Field(ge=0, nullable=False, coerce=True)

@@ -30,7 +30,9 @@ transactions = sa.Table(
     sa.Column("score", sa.Float),
     sa.Column("model_version", sa.String),  # null: the rule decided
     sa.Column("prediction_id", sa.String),
-    sa.Column("change", sa.BigInteger, nullable=False),  # grows with every write; readers fetch what is newer than they know
+    sa.Column(
+        "change", sa.BigInteger, nullable=False
+    ),  # grows with every write; readers fetch what is newer than they know
 )
 _RAW = "transaction_id, at, customer_id, terminal_id, amount, fraud"
 _RAW_TYPES = dict(zip(features.RAW, (pl.Int64, pl.Int64, pl.Int64, pl.Int64, pl.Float64, pl.Int8), strict=True))
@@ -44,7 +46,8 @@ ON CONFLICT (transaction_id) DO UPDATE SET approved = excluded.approved, score =
 _SETTLE = f"""
 INSERT INTO transactions ({_RAW}, change) VALUES (?, ?, ?, ?, ?, ?, {_NEXT})
 ON CONFLICT (transaction_id) DO UPDATE SET at = excluded.at, customer_id = excluded.customer_id,
-    terminal_id = excluded.terminal_id, amount = excluded.amount, fraud = coalesce(excluded.fraud, fraud), change = excluded.change"""
+    terminal_id = excluded.terminal_id, amount = excluded.amount,
+    fraud = coalesce(excluded.fraud, fraud), change = excluded.change"""
 _LABEL = f"UPDATE transactions SET fraud = ?, change = {_NEXT} WHERE transaction_id = ?"
 _NEAR = f"""
 SELECT {_RAW} FROM transactions WHERE customer_id = ?1 AND at > ?3 AND at <= ?4 AND transaction_id <> ?5
@@ -53,7 +56,7 @@ UNION SELECT {_RAW} FROM transactions WHERE terminal_id = ?2 AND at > ?3 AND at 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the shop answered to a payment. `model_version` is None when the rule decided because the model did not answer."""
+    """What the shop answered to a payment. `model_version` is None when no model answered and the rule decided."""
 
     transaction_id: int
     approved: bool
@@ -68,7 +71,12 @@ def connect(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        for pragma in (f"busy_timeout = {BUSY_MS}", "journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16000"):
+        for pragma in (
+            f"busy_timeout = {BUSY_MS}",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "cache_size = -16000",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
@@ -94,7 +102,9 @@ class Book:
         table = transactions.c
         query = sa.select(table.transaction_id, table.approved, table.score, table.prediction_id, table.model_version)
         with self._engine.connect() as connection:
-            row = connection.execute(query.where(table.transaction_id == transaction_id, table.approved.is_not(None))).first()
+            row = connection.execute(
+                query.where(table.transaction_id == transaction_id, table.approved.is_not(None))
+            ).first()
         return Decision(*row) if row else None
 
     def near(self, transaction_id: int, customer: int, terminal: int, at: int) -> pl.DataFrame:
@@ -111,19 +121,26 @@ class Book:
 
     def settle(self, rows: pl.DataFrame) -> int:
         """Insert or complete whole transactions (columns `features.RAW`); a label once known is never unlearnt."""
-        return self._write(_SETTLE, rows.select(features.RAW).with_columns(pl.col(features.TIME).dt.timestamp("us")).rows())
+        return self._write(
+            _SETTLE, rows.select(features.RAW).with_columns(pl.col(features.TIME).dt.timestamp("us")).rows()
+        )
 
     def label(self, rows: pl.DataFrame) -> int:
         """Labels that have become known, for transactions already here."""
         return self._write(_LABEL, rows.select(features.LABEL, features.KEY).rows())
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
-        query = sa.select(transactions).where(transactions.c.approved.is_not(None)).order_by(transactions.c.change.desc()).limit(limit)
+        query = (
+            sa.select(transactions)
+            .where(transactions.c.approved.is_not(None))
+            .order_by(transactions.c.change.desc())
+            .limit(limit)
+        )
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
     def history(self, since: int) -> pl.DataFrame:
-        """All transactions after `since` (columns `features.RAW`). Kept in memory; only what changed since the last call is read."""
+        """All transactions after `since` (columns `features.RAW`), kept in memory: only what changed is read again."""
         with self._lock, self._engine.connect() as connection:
             known = self._history
             if known is None or since < self._floor:
@@ -158,7 +175,11 @@ class Book:
 
 
 def _read(connection: sa.Connection, query: str, bounds: tuple[int, ...]) -> pl.DataFrame:
-    rows = connection.exec_driver_sql(query, bounds).cursor.fetchall()  # the driver's own tuples: twice as fast over 400,000 rows
+    rows = connection.exec_driver_sql(
+        query, bounds
+    ).cursor.fetchall()  # the driver's own tuples: twice as fast over 400,000 rows
     columns = list(zip(*rows, strict=True)) or [()] * len(_RAW_TYPES)
-    made = [pl.Series(name, values, dtype=kind) for (name, kind), values in zip(_RAW_TYPES.items(), columns, strict=True)]
+    made = [
+        pl.Series(name, values, dtype=kind) for (name, kind), values in zip(_RAW_TYPES.items(), columns, strict=True)
+    ]
     return pl.DataFrame(made).with_columns(pl.from_epoch(features.TIME, "us"))

@@ -1,7 +1,8 @@
 """The features of a transaction, defined once: training, the screening of a day and a single payment all call `at`.
 
-Every feature of a transaction at time t reads only what is known at t. A customer's windows are (t - w, t], the transaction itself included.
-A fraud is reported `DELAY_DAYS` after it happened, so a terminal's windows are (t - delay - w, t - delay]: no younger label is ever read.
+Every feature of a transaction at time t reads only what is known at t. A customer's windows are (t - w, t], the
+transaction itself included. A fraud is reported `DELAY_DAYS` after it happened, so a terminal's windows are
+(t - delay - w, t - delay]: no younger label is ever read.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ RAW = (KEY, TIME, "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", LABEL)
 
 
 def build(transactions: pl.LazyFrame) -> pl.LazyFrame:
-    """The training table: key, event time, label and the features of every transaction. A null label is one not known yet."""
+    """The training table: key, event time, features and label of every transaction. A null label is not known yet."""
     history = transactions.select(RAW).collect()
     return at(history, history).select(KEY, TIME, *FEATURES, LABEL).sort(TIME, KEY).lazy()
 
 
 def online(history: pl.DataFrame, payment: dict[str, Any]) -> dict[str, float]:
-    """The features of one payment. `history` holds the customer's and the terminal's rows of the last `REACH_DAYS`, without the payment."""
+    """The features of one payment; `history` has the customer's and the terminal's rows of the last `REACH_DAYS`."""
     row = pl.DataFrame([{name: payment.get(name) for name in RAW}], schema=_schema(history))
     found = at(pl.concat([history.select(RAW), row]), row).select(FEATURES).row(0, named=True)
     return {name: float(value) for name, value in found.items()}
@@ -49,7 +50,7 @@ def online(history: pl.DataFrame, payment: dict[str, Any]) -> dict[str, float]:
 
 def at(history: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     """`wanted` with its features, from `history`, which includes the rows of `wanted`. Keeps the order of `wanted`."""
-    # Sums are taken in whole cents: integers do not depend on what was added before, so one row and a batch agree to the last bit.
+    # Sums in whole cents: integers do not depend on what was added before, so one row and a batch agree in every bit.
     paid = Running(history, wanted, "CUSTOMER_ID", (history["TX_AMOUNT"].to_numpy() * 100).round().astype(np.int64))
     reported = Running(history, wanted, "TERMINAL_ID", history[LABEL].fill_null(0).to_numpy().astype(np.int64))
     columns: dict[str, Array] = {}
@@ -69,7 +70,10 @@ def at(history: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 class Running:
-    """Running count and sum of one value per owner (customer or terminal), read at the wanted rows' times: a window is a difference of two."""
+    """Running count and sum of one value per owner (customer or terminal), read at the wanted rows' times.
+
+    A window is the difference of two such readings, found by binary search: no loop over owners or rows.
+    """
 
     def __init__(self, history: pl.DataFrame, wanted: pl.DataFrame, owner: str, value: Array) -> None:
         ids, codes = np.unique(history[owner].to_numpy(), return_inverse=True)

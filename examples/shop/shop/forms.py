@@ -1,4 +1,4 @@
-"""What comes in over HTTP: one payment, or many transactions as JSON columns or NDJSON. Column names are the shop's own."""
+"""What comes in over HTTP: one payment, or many transactions as JSON columns or NDJSON, by the shop's own names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pydantic import BaseModel, Field
 from shop import features
 
 NAMES = dict(zip(("transaction_id", "at", "customer_id", "terminal_id", "amount", "fraud"), features.RAW, strict=True))
-TYPES = {"transaction_id": pl.Int64, "customer_id": pl.Int64, "terminal_id": pl.Int64, "amount": pl.Float64, "fraud": pl.Int8}
+TYPES = {
+    "transaction_id": pl.Int64,
+    "customer_id": pl.Int64,
+    "terminal_id": pl.Int64,
+    "amount": pl.Float64,
+    "fraud": pl.Int8,
+}
 WHOLE = frozenset(NAMES) - {"fraud"}
 
 
@@ -34,7 +40,7 @@ class Payment(BaseModel):
 
 
 def table(body: bytes, content_type: str) -> pl.DataFrame:
-    """Many transactions. `at` is ISO 8601 or microseconds since the epoch. Raises ValueError with a message for the sender."""
+    """Many transactions; `at` is ISO 8601 or microseconds since the epoch. ValueError: a message for the sender."""
     columns = _columns(body, content_type)
     unknown = sorted(set(columns) - set(NAMES))
     if unknown or "transaction_id" not in columns:
@@ -69,4 +75,8 @@ def _columns(body: bytes, content_type: str) -> dict[str, list[Any]]:
 def _times(values: list[Any]) -> pl.Series:
     if values and isinstance(values[0], int):
         return pl.Series("at", values, dtype=pl.Int64).cast(pl.Datetime("us"))
-    return pl.Series("at", values, dtype=pl.String).str.to_datetime(time_unit="us", time_zone="UTC").dt.replace_time_zone(None)
+    return (
+        pl.Series("at", values, dtype=pl.String)
+        .str.to_datetime(time_unit="us", time_zone="UTC")
+        .dt.replace_time_zone(None)
+    )

@@ -1,4 +1,4 @@
-"""Asks the fraud model by the Open Inference Protocol; no answer in time is an answer too (None), never an exception."""
+"""Asks the fraud model by the Open Inference Protocol. No answer in time is an answer too: None, never an exception."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def answer(body: dict[str, Any], rows: int) -> Scores:
     """The probability of the last class of each row. Raises when the answer does not have the rows asked for."""
     output = next(tensor for tensor in body["outputs"] if tensor["name"] == "probabilities")
     data = output["data"]
-    flat = [row[-1] for row in data] if isinstance(data[0], list) else data[output["shape"][-1] - 1 :: output["shape"][-1]]
+    flat = (
+        [row[-1] for row in data] if isinstance(data[0], list) else data[output["shape"][-1] - 1 :: output["shape"][-1]]
+    )
     if len(flat) != rows:
         raise ValueError(f"{rows} rows asked, {len(flat)} answered")
     return Scores([float(value) for value in flat], str(body["model_version"]), str(body["id"]))

@@ -78,7 +78,9 @@ class Shop:
         scores = self.model.score(_row(near, payment), PAYMENT_TIMEOUT)
         if scores:
             score = scores.values[0]
-            decision = Decision(payment.transaction_id, score < DECLINE_FROM, score, scores.prediction_id, scores.model_version)
+            decision = Decision(
+                payment.transaction_id, score < DECLINE_FROM, score, scores.prediction_id, scores.model_version
+            )
         else:
             decision = Decision(payment.transaction_id, payment.amount < RULE_LIMIT, None, None, None)
         self.book.decide(payment.micros, payment.customer_id, payment.terminal_id, payment.amount, decision)
@@ -98,7 +100,9 @@ class Shop:
         wanted = _with_label(rows)
         times = wanted[features.TIME].dt.timestamp("us")
         start = int(times.min()) - features.REACH_DAYS * features.DAY  # type: ignore[arg-type]
-        history = self.book.history(start).filter(pl.col(features.TIME).is_between(pl.from_epoch(pl.lit(start), "us"), wanted[features.TIME].max()))
+        history = self.book.history(start).filter(
+            pl.col(features.TIME).is_between(pl.from_epoch(pl.lit(start), "us"), wanted[features.TIME].max())
+        )
         history = history.join(wanted, on=features.KEY, how="anti")
         scores = self.model.score(columns(features.at(pl.concat([history, wanted]), wanted)), BATCH_TIMEOUT)
         return _screened(wanted, scores)
@@ -113,10 +117,18 @@ def _row(near: pl.DataFrame, payment: forms.Payment) -> Columns:
 
 def _screened(rows: pl.DataFrame, scores: Scores | None) -> dict[str, Any]:
     found = scores.values if scores else [None] * rows.height
-    approved = [score < DECLINE_FROM for score in scores.values] if scores else (rows["TX_AMOUNT"] < RULE_LIMIT).to_list()
+    approved = (
+        [score < DECLINE_FROM for score in scores.values] if scores else (rows["TX_AMOUNT"] < RULE_LIMIT).to_list()
+    )
     version, prediction = (scores.model_version, scores.prediction_id) if scores else (None, None)
     keys = rows[features.KEY].to_list()
-    return {"transaction_id": keys, "score": found, "approved": approved, "model_version": version, "prediction_id": prediction}
+    return {
+        "transaction_id": keys,
+        "score": found,
+        "approved": approved,
+        "model_version": version,
+        "prediction_id": prediction,
+    }
 
 
 def _with_label(rows: pl.DataFrame) -> pl.DataFrame:

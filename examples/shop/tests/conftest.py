@@ -19,7 +19,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database brought to the newest revision, as a release does it."""
     file = tmp_path_factory.mktemp("database") / "shop.db"
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(command, cwd=PROJECT, env={**os.environ, "DATABASE_URL": f"sqlite:///{file}"}, check=True, capture_output=True)
+    subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, "DATABASE_URL": f"sqlite:///{file}"}, check=True, capture_output=True
+    )
     return file
 
 

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
-
 from shop import features
 
 START = datetime(2018, 4, 2, 12)  # a Monday
@@ -12,7 +11,10 @@ START = datetime(2018, 4, 2, 12)  # a Monday
 
 def table(*rows: tuple[int, float, int, int, float, int | None]) -> pl.DataFrame:
     """Rows of (id, days after START, customer, terminal, amount, fraud)."""
-    made = [(key, START + timedelta(days=day), customer, terminal, amount, fraud) for key, day, customer, terminal, amount, fraud in rows]
+    made = [
+        (key, START + timedelta(days=day), customer, terminal, amount, fraud)
+        for key, day, customer, terminal, amount, fraud in rows
+    ]
     return pl.DataFrame(made, schema=list(features.RAW), orient="row", schema_overrides={features.LABEL: pl.Int8})
 
 

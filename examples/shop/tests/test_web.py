@@ -16,7 +16,14 @@ NOON = datetime(2018, 5, 1, 12)
 
 
 def payment(key: int, **changes: Any) -> dict[str, Any]:
-    return {"transaction_id": key, "customer_id": 1, "terminal_id": 2, "amount": 50.0, "at": NOON.isoformat(), **changes}
+    return {
+        "transaction_id": key,
+        "customer_id": 1,
+        "terminal_id": 2,
+        "amount": 50.0,
+        "at": NOON.isoformat(),
+        **changes,
+    }
 
 
 class Model(BaseHTTPRequestHandler):
@@ -93,22 +100,39 @@ def test_the_model_decides_from_the_shops_own_history(bound: TestClient, model: 
     assert bound.post("/settlements", content=labels, headers=headers).json() == {"rows": 3}
 
     answer = bound.post("/pay", json=payment(10)).json()
-    assert answer == {"transaction_id": 10, "approved": False, "score": 1.0, "prediction_id": "p1", "model_version": "3"}
+    assert answer == {
+        "transaction_id": 10,
+        "approved": False,
+        "score": 1.0,
+        "prediction_id": "p1",
+        "model_version": "3",
+    }
     asked = {tensor["name"]: tensor["data"] for tensor in model.RequestHandlerClass.asked[-1]["inputs"]}  # type: ignore[attr-defined]
     assert set(asked) == {features.KEY, features.TIME, *features.FEATURES}
     assert (asked[features.KEY], asked[features.TIME]) == ([10], [1_525_176_000_000_000])
     assert asked["TERMINAL_ID_NB_TX_30DAY_WINDOW"] == [2.0]  # the third is too young to have a label
     assert bound.post("/pay", json=payment(10, amount=1)).json() == answer  # sent twice, decided once
 
-    batch = {name: [value, value] for name, value in payment(0).items()} | {"transaction_id": [10, 11], "terminal_id": [2, 3]}
+    batch = {name: [value, value] for name, value in payment(0).items()} | {
+        "transaction_id": [10, 11],
+        "terminal_id": [2, 3],
+    }
     screened = bound.post("/screen", json=batch).json()
-    expected = {"transaction_id": [10, 11], "score": [1.0, 0.0], "approved": [False, True], "model_version": "3", "prediction_id": "p1"}
+    expected = {
+        "transaction_id": [10, 11],
+        "score": [1.0, 0.0],
+        "approved": [False, True],
+        "model_version": "3",
+        "prediction_id": "p1",
+    }
     assert screened == expected
 
 
 def test_screening_sees_what_was_settled_since(bound: TestClient) -> None:
     def screen() -> list[float]:
-        scores: list[float] = bound.post("/screen", json={name: [value] for name, value in payment(9).items()}).json()["score"]
+        scores: list[float] = bound.post("/screen", json={name: [value] for name, value in payment(9).items()}).json()[
+            "score"
+        ]
         return scores
 
     assert screen() == [0.0]

@@ -5,9 +5,7 @@ The folder and the environment variables are arguments; nothing here looks at th
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +15,7 @@ import msgspec
 
 from conveyor.config.read import Reader
 from conveyor.domain import wire
-from conveyor.errors import ConfigInvalid, NotFound, Refused
+from conveyor.errors import ConfigInvalid, NotFound
 
 HOME_NAME = ".conveyor"
 _VARIABLES = {
@@ -27,8 +25,6 @@ _VARIABLES = {
     "CONVEYOR_DATABASE_URL": "database_url",
     "CONVEYOR_OBJECTS_URL": "objects_url",
 }
-_SOCKET_LIMIT = 80
-"""The kernel ends a unix socket's path at 107 bytes; this leaves room for the names inside `run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +95,8 @@ class Settings:
 
     @property
     def run(self) -> Path:
-        """Sockets and pid files. Outside `home`, but named after it, where `home` is too deep for a socket's path."""
-        near = self.home / "run"
-        if len(os.fsencode(near)) <= _SOCKET_LIMIT:
-            return near
-        mark = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        return Path("/tmp") / f"conveyor-{mark}"
-
-    @property
-    def supervisor_socket(self) -> Path:
-        return self.run / "supervisor.sock"
-
-    @property
-    def envoy_admin_socket(self) -> Path:
-        return self.run / "envoy-admin.sock"
+        """Pid files and sockets; `effects.sockets` knows what to do where this is too deep for a socket's path."""
+        return self.home / "run"
 
     @property
     def public_url(self) -> str:
@@ -172,13 +156,9 @@ def save_settings(settings: Settings) -> None:
 
 
 def make_folders(settings: Settings) -> None:
-    """All folders, readable by their owner only. Refused where another user got to the folder of the sockets first."""
+    """All folders, readable by their owner only."""
     for folder in settings.folders():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = settings.run.lstat()
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
-        hint = "Remove it, or put the project under a shorter path."
-        raise Refused(f"{settings.run} belongs to someone else.", hint=hint)
 
 
 def _kept(home: Path) -> dict[str, Any]:

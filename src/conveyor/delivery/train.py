@@ -88,7 +88,7 @@ class TrainRecipe:
             status=ModelStatus.READY if passed else ModelStatus.REFUSED,
             artifact={name: trained[name] for name in ARTIFACT},
             signature=manifest.signature,
-            metrics={**evaluation.metrics, model.metric: evaluation.value},
+            metrics=evaluation.metrics | ({} if evaluation.value is None else {model.metric: evaluation.value}),
             verdicts=verdicts,
             parity=report.parity,
             run=run.id,

@@ -29,34 +29,39 @@ class Comparison:
     """Candidate minus live on the same rows, by paired bootstrap: point, and the two-sided interval at `confidence`.
 
     As computed, not turned by the metric's direction; against a baseline `live` is the baseline and `live_version` 0.
+    None: undefined, or unbounded (JSON has no NaN and no infinity).
     """
 
     live_version: int
-    live: float
-    candidate: float
-    difference: float
-    low: float
-    high: float
+    live: float | None
+    candidate: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
     confidence: float
     resamples: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that the gates read; written by the evaluation step."""
+    """All that the gates read; written by the evaluation step. None: undefined on these rows.
+
+    `not_compared` says why there is no `comparison` although a version is live, as a clause.
+    """
 
     metric: str
-    value: float
+    value: float | None
     rows: int
     positives: int
     metrics: dict[str, float]
-    latency_p99_ms: float
+    latency_p99_ms: float | None
     single_feature_auc: dict[str, float]
-    parity_max_abs_difference: float
+    parity_max_abs_difference: float | None
     nonfinite_outputs: int
     comparison: Comparison | None = None
     baseline: Comparison | None = None
     slices: dict[str, dict[str, float]] = field(default_factory=dict)
+    not_compared: str = ""
 
 
 MIN_EVIDENCE = 20
@@ -88,13 +93,13 @@ def passed(verdicts: tuple[Verdict, ...]) -> bool:
 
 
 def _metric(gate: MetricGate, evaluation: Evaluation) -> Verdict:
-    name, value = evaluation.metric, evaluation.value
+    name, value = evaluation.metric, _number(evaluation.value)
     figures = {"value": value, "rows": float(evaluation.rows), "positives": float(evaluation.positives)}
     if not math.isfinite(value):
-        message = (
-            f"{name} is undefined on {_rows(evaluation)}: it needs rows of both classes. "
-            "Lengthen the model's holdout, or wait for more labels."
-        )
+        why = "it needs rows of both classes. Lengthen the model's holdout, or wait for more labels"
+        if evaluation.nonfinite_outputs:
+            why = "some scores are NaN or infinite (see the gate finite)"
+        message = f"{name} is undefined on {_rows(evaluation)}: {why}."
         return Verdict("metric", Outcome.INSUFFICIENT, message, figures)
     where = f"on {_rows(evaluation)} of the holdout"
     if gate.min is not None and value < gate.min:
@@ -129,6 +134,12 @@ def _versus_live(gate: MetricGate, evaluation: Evaluation) -> Verdict:
     No live version: pass.
     """
     pair = evaluation.comparison
+    if pair is None and evaluation.not_compared:
+        message = (
+            f"The live version could not be scored on this holdout: {evaluation.not_compared}. "
+            "Keep its features for one more version, or take versus_live out of the gates for this one."
+        )
+        return Verdict("versus_live", Outcome.INSUFFICIENT, message)
     if pair is None:
         return Verdict(
             "versus_live", Outcome.PASS, "There is no live version yet, so there is nothing to be worse than."
@@ -136,7 +147,7 @@ def _versus_live(gate: MetricGate, evaluation: Evaluation) -> Verdict:
     d, low, high = _turned(evaluation, pair)
     figures = _figures(pair) | {"margin": gate.margin}
     said = (
-        f"{evaluation.metric} {pair.candidate:.4f} against {pair.live:.4f} of live version {pair.live_version} "
+        f"{_sides(evaluation, pair)} of live version {pair.live_version} "
         f"(gain {d:+.4f}, {pair.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {_rows(evaluation)})"
     )
     outcome, why = _weak(evaluation, d, low, high) or (
@@ -167,7 +178,7 @@ def _better(low: float, high: float) -> tuple[Outcome, str]:
 
 
 def _latency(gate: LatencyGate, evaluation: Evaluation) -> Verdict:
-    value = evaluation.latency_p99_ms
+    value = _number(evaluation.latency_p99_ms)
     figures = {"latency_p99_ms": value, "max": gate.max}
     if value <= gate.max:
         return Verdict(
@@ -213,7 +224,7 @@ def _leak(gate: LeakGate, evaluation: Evaluation, banned: tuple[str, ...], featu
 
 
 def _parity(tolerance: float, evaluation: Evaluation) -> Verdict:
-    value = evaluation.parity_max_abs_difference
+    value = _number(evaluation.parity_max_abs_difference)
     figures = {"max_abs_difference": value, "tolerance": tolerance}
     if value <= tolerance:
         return Verdict(
@@ -252,7 +263,7 @@ def _baseline(gate: BaselineGate, evaluation: Evaluation) -> Verdict:
         )
     d, low, high = _turned(evaluation, pair)
     said = (
-        f"{evaluation.metric} {pair.candidate:.4f} against {pair.live:.4f} of the {gate.beat} baseline "
+        f"{_sides(evaluation, pair)} of the {gate.beat} baseline "
         f"(gain {d:+.4f}, {pair.confidence:.0%} interval {low:+.4f} to {high:+.4f})"
     )
     outcome, why = _weak(evaluation, d, low, high) or (
@@ -284,9 +295,16 @@ def _sign(evaluation: Evaluation) -> int:
 
 
 def _turned(evaluation: Evaluation, pair: Comparison) -> tuple[float, float, float]:
-    if _sign(evaluation) > 0:
-        return pair.difference, pair.low, pair.high
-    return -pair.difference, -pair.high, -pair.low
+    d, low, high = _number(pair.difference), _number(pair.low), _number(pair.high)
+    return (d, low, high) if _sign(evaluation) > 0 else (-d, -high, -low)
+
+
+def _sides(evaluation: Evaluation, pair: Comparison) -> str:
+    return f"{evaluation.metric} {_number(pair.candidate):.4f} against {_number(pair.live):.4f}"
+
+
+def _number(figure: float | None) -> float:
+    return math.nan if figure is None else figure
 
 
 def _storable(figures: dict[str, float]) -> dict[str, float]:
@@ -295,14 +313,15 @@ def _storable(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _figures(pair: Comparison) -> dict[str, float]:
-    named = {
+    figures = {
         "candidate": pair.candidate,
         "live": pair.live,
         "difference": pair.difference,
         "low": pair.low,
         "high": pair.high,
     }
-    return named | {"confidence": pair.confidence, "resamples": float(pair.resamples)}
+    known = {name: _number(figure) for name, figure in figures.items()}
+    return known | {"confidence": pair.confidence, "resamples": float(pair.resamples)}
 
 
 def _rows(evaluation: Evaluation) -> str:

@@ -16,9 +16,9 @@ Then each trigger by itself; one that may go is enough:
 8. data fault      served data are faulty: data, drift, decay and schedule wait, for HOLD at the most; code does not
 9. new rows        data needs `min_new_rows` new labelled rows (one at least); drift and decay need one, because without
                    new labels the same model would come out; code and schedule need none
-10. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only: their
-                   signal would ask again at once), the wait doubles each time, up to BACKOFF_MAX; code never waits,
-                   since a push may be the mend
+10. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only:
+                   their signal would ask again at once), the wait doubles each time, up to BACKOFF_MAX; code never
+                   waits, since a push may be the mend
 """
 
 from __future__ import annotations
@@ -116,6 +116,23 @@ class Decision:
         """Nothing new to put on record: the same rule holds the same trigger until the same time."""
         mine = (self.train, self.rule, self.trigger, self.wait_until)
         return other is not None and mine == (other.train, other.rule, other.trigger, other.wait_until)
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorRecord:
+    """A model's governor as it is kept: its state, its last decision, and the last tick of the schedule that was honoured."""
+
+    state: GovernorState
+    last: Decision | None = None
+    ticked: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.state.id
+
+    @property
+    def project(self) -> str:
+        return self.state.project
 
 
 def decide(config: RetrainConfig, state: GovernorState, facts: Facts, now: datetime) -> Decision:

@@ -102,3 +102,14 @@ class PredictionPart:
     rows: int
     first: datetime | None
     last: datetime | None
+    state: str = "open"  # open | joined: all its labels have come
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a controller has come, persisted with what it did, so that nothing is taken twice or left out."""
+
+    id: str
+    seq: int = 0  # position in the event log
+    names: tuple[str, ...] = ()  # the files of the last batch, in case they were not deleted before a crash
+    until: datetime | None = None

@@ -38,6 +38,8 @@ Sums = Callable[[list[float]], float]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 SMOOTHING = 0.5
+BLOCKS = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+"""Rows of a window for which a profile knows how far unchanged traffic strays."""
 
 
 # --- metrics: each is a function of sums over rows, so a resample costs a gather and no sorting
@@ -244,15 +246,13 @@ def counts_in(values: npt.ArrayLike, edges: Sequence[float]) -> tuple[Ints, int]
     return np.bincount(bins, minlength=len(edges) + 1), numbers.size - finite.size
 
 
-def profile(
-    values: npt.ArrayLike, edges: Sequence[float] | None = None, bins: int = 10, block: int = 5000
-) -> FeatureProfile:
+def profile(values: npt.ArrayLike, edges: Sequence[float] | None = None, bins: int = 10) -> FeatureProfile:
     """The distribution of one feature; `values` [rows] in order of time, null as NaN.
 
     Edges are values that occur (quantiles of k/bins), as float32, which is what the model server sees. A value that
     holds more than one quantile gets a bin of its own, so a flag or a constant shows a change either way.
-    `spread` is the largest PSI of a block of `block` rows of these very values against all of them: what time of day
-    and day of week do to a window by themselves (see `drift.FeatureProfile`).
+    `spread` is the largest PSI of a block of these very values against all of them, for each size of BLOCKS that fits
+    at least twice: what time of day and day of week do to a window by themselves (see `drift.FeatureProfile`).
     """
     with np.errstate(over="ignore"):
         numbers = np.asarray(values, dtype=np.float64).ravel().astype(np.float32)
@@ -269,7 +269,7 @@ def profile(
         std=float(exact.std()) if some else 0.0,
         min=float(exact.min()) if some else 0.0,
         max=float(exact.max()) if some else 0.0,
-        spread=_spread(numbers, chosen, (*counts, nulls), block),
+        spread=_spread(numbers, chosen),
     )
 
 
@@ -284,18 +284,17 @@ def _edges(finite: npt.NDArray[np.float32], bins: int) -> tuple[float, ...]:
     return tuple(float(edge) for edge in np.unique(np.concatenate([distinct, below])))
 
 
-def _spread(
-    numbers: npt.NDArray[np.float32], edges: tuple[float, ...], whole: tuple[int | np.int64, ...], block: int
-) -> float:
-    parts = [numbers[start : start + block] for start in range(0, numbers.size - block + 1, block)]
-    if len(parts) < 2:
-        return 0.0
-    reference = np.asarray(whole, dtype=np.int64)
-    worst = 0.0
-    for part in parts:
-        counts, nulls = counts_in(part, edges)
-        worst = max(worst, psi(reference, np.append(counts, nulls)))
-    return worst
+def _spread(numbers: npt.NDArray[np.float32], edges: tuple[float, ...]) -> tuple[tuple[int, float], ...]:
+    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), numbers.astype(np.float64), side="left")
+    bins[~np.isfinite(numbers)] = len(edges) + 1
+    width = len(edges) + 2
+    whole = np.bincount(bins, minlength=width)
+
+    def farthest(size: int) -> float:
+        starts = range(0, bins.size - size + 1, size)
+        return max(psi(whole, np.bincount(bins[start : start + size], minlength=width)) for start in starts)
+
+    return tuple((size, farthest(size)) for size in BLOCKS if bins.size >= 2 * size)
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One feature (or the score) so far, in the bins of its training profile. `low` > `high` while nothing was finite."""
+    """One feature (or the score) so far, in the bins of its training profile; no bounds while nothing was finite."""
 
     counts: tuple[int, ...]
     nulls: int = 0  # null, NaN or infinite
@@ -40,7 +40,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
-    """The window that predictions of one model version fall into now. There is one of them for each version, so `id` is its."""
+    """The window that predictions of one model version fall into now; a version has one, so the version names it."""
 
     model: str  # project/model
     version: int

@@ -49,7 +49,7 @@ def joined(predictions: pl.DataFrame, labels: pl.DataFrame, *, key: str, label: 
     """Scored rows whose label is known, with it as "label" (Float64).
 
     `labels` may have more columns and null labels. A key that was scored or labelled more than once counts once, by
-    the newest score and the last label. Keys are compared as text: a request's key is text, the dataset's may be a number.
+    the newest score and the last label. Keys are compared as text, which is what requests carry.
     """
     known = labels.lazy().select(
         pl.col(key).cast(pl.String).alias("key"), pl.col(label).cast(pl.Float64).alias("label")

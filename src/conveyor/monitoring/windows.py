@@ -142,7 +142,7 @@ def _shift(tally: Tally, reference: FeatureProfile) -> FeatureShift:
     rows = tally.finite + tally.nulls
     return FeatureShift(
         psi=psi((*reference.counts, reference.nulls), (*tally.counts, tally.nulls)),
-        natural=max(SPREAD_MARGIN * reference.spread, _noise(len(tally.counts), rows, reference.rows)),
+        natural=max(SPREAD_MARGIN * reference.stray(rows), _noise(len(tally.counts), rows, reference.rows)),
         mean=tally.mean,
         reference_mean=reference.mean,
         null_share=tally.nulls / rows if rows else 0.0,

@@ -16,7 +16,7 @@ RESERVED = ("__row__", "__rule__", "__reason__")
 def conform(
     table: pl.DataFrame, name: str, data: DataConfig, schema: Mapping[str, str] | None, *, text: bool
 ) -> pl.DataFrame:
-    """The table with the schema's columns in its order and types.
+    """The table with the schema's types, its columns in the file's own order (parts are read by name).
 
     `text` formats carry no types: their values are parsed.
     Without a schema (the first version) the file's own is taken, after the event-time column was parsed.
@@ -30,9 +30,9 @@ def conform(
     problems = [f"column {c} is missing (expected {t})" for c, t in expected.items() if c not in table.columns]
     problems += [f"column {c} is not in the dataset's schema" for c in table.columns if c not in expected]
     casts = []
-    for column, dtype in expected.items():
-        if column in table.columns:
-            cast, problem = fit(table[column], dtype, text=text)
+    for column in table.columns:
+        if column in expected:
+            cast, problem = fit(table[column], expected[column], text=text)
             casts.append(cast)
             problems += [f"column {column}: {problem}"] if problem else []
     if problems:

@@ -22,14 +22,22 @@ def convert(
 ) -> tuple[Conversion, Parity, Matrix]:
     """The first conversion that agrees within `tolerance`, how well it agrees, and its scores of `rows`."""
     seen: list[str] = []
-    for conversion in handler.conversions(estimator, features):
-        session = onnx.session(conversion.graph)
+    failed: StepFailed | None = None
+    for how in handler.ways(estimator):
+        try:
+            conversion = Conversion(how, handler.convert(estimator, features, how))
+            session = onnx.session(conversion.graph)
+        except StepFailed as error:
+            failed = error
+            continue
         scores = onnx.score(session, rows, onnx.score_of(onnx.tensors(session)[1]))
         apart = differences(native, scores)
         largest = float(apart.max()) if len(apart) else 0.0
         if largest <= tolerance:
             return conversion, Parity(len(rows), largest, tolerance), scores
         seen.append(f"{conversion.how}: {largest:.3g}, {int((apart > tolerance).sum())} rows over")
+    if failed is not None and not seen:
+        raise failed
     raise StepFailed(
         f"the ONNX form of {type(estimator).__name__} differs from the native estimator by more than {tolerance:g} "
         f"on {len(rows)} holdout rows ({'; '.join(seen)})",

@@ -6,14 +6,12 @@ Exit 0 after a drained stop, 1 when the model cannot be served (stderr says why)
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
 
 from conveyor.errors import ConveyorError
-from conveyor.serving.endpoints import MAX_BODY_BYTES
-from conveyor.serving.server import serve
+from conveyor.serving.server import MAX_BODY_BYTES, serve
 
 
 def _name(text: str) -> str:
@@ -49,8 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # granian's runtime threads outlive the drain and abort the process when they meet a finalised interpreter.
-    os._exit(code)
+    sys.exit(main())

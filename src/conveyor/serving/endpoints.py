@@ -1,4 +1,4 @@
-"""The model server's HTTP surface as one RSGI application: Open Inference Protocol v2, `/livez /readyz /metrics`."""
+"""The model server's surface: Open Inference Protocol v2, `/livez`, `/readyz`, `/metrics`; each request to its answer."""
 
 from __future__ import annotations
 
@@ -6,119 +6,89 @@ import asyncio
 import sys
 import time
 import traceback
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
 
 from conveyor import __version__
 from conveyor.domain import wire
 from conveyor.errors import ConveyorError, NotFound
+from conveyor.serving.http import Request, Response
 from conveyor.serving.inference import Inference
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.metrics import Metrics
 from conveyor.serving.model import LoadedModel
-from conveyor.serving.protocol import TooLarge, encode
+from conveyor.serving.protocol import encode
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
 INLINE_BYTES = 32 * 1024  # bodies over this are worked in a thread, so that health checks and single rows go on
 BATCH_THREADS = 2
-MARK_HEADER = "x-conveyor-mark"
-
-Headers = list[tuple[str, str]]
-
-
-class Scope(Protocol):
-    """What of RSGI's HTTP scope is used here."""
-
-    method: str
-    path: str
-    headers: Any
-
-
-class Http(Protocol):
-    """RSGI's HTTP protocol object."""
-
-    async def __call__(self) -> bytes: ...
-    def __aiter__(self) -> Any: ...
-    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
+MARK_HEADER = b"x-conveyor-mark"
+SHADOW_HOST = b"-shadow"  # what Envoy puts behind the host name of a mirrored request
+_JSON = b"content-type: application/json\r\n"
+_TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 
 
 class Endpoints:
-    """Routes requests; `__rsgi__` is granian's entry."""
+    """Answers requests for one model; never raises."""
 
-    def __init__(self, model: LoadedModel, log: ObservationWriter, *, max_body: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, model: LoadedModel, log: ObservationWriter) -> None:
         self._model = model
         self._log = log
-        self._max_body = max_body
         self._inference = Inference(model)
         self._metrics = Metrics(model=model.name, version=model.version)
         self._threads = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
-        self._headers: Headers = [
-            ("content-type", "application/json"),
-            ("x-conveyor-model", f"{model.name}@{model.version}"),
-        ]
+        self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
+        self._headers = _JSON + self._served_by
         bases = (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}")
         self._infer_paths = frozenset(f"{base}/infer" for base in bases)
         self._pages = _pages(model, bases)
 
-    async def __rsgi__(self, scope: Scope, http: Http) -> None:
-        if scope.path in self._infer_paths and scope.method == "POST":
-            await self._infer(scope, http)
-            return
-        status, headers, body = self._page(scope)
-        http.response_bytes(status, headers, body)
-
-    async def _infer(self, scope: Scope, http: Http) -> None:
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """Small inference requests and all else are answered at once, large ones by an awaitable."""
+        if request.path not in self._infer_paths or request.method != "POST":
+            return self._page(request)
+        if len(request.body) > INLINE_BYTES:
+            return self._infer_apart(request)
         begun = time.perf_counter()
-        rows = 0
+        return self._settle(begun, self._score(request))
+
+    def refuse(self, status: int, reason: str) -> Response:
+        """The answer to a request that was not read to its end."""
+        self._metrics.answered(status, 0, 0.0)
+        return Response(status, encode({"error": reason}), self._headers)
+
+    async def _infer_apart(self, request: Request) -> Response:
+        begun = time.perf_counter()
+        scored = await asyncio.get_running_loop().run_in_executor(self._threads, self._score, request)
+        return self._settle(begun, scored)
+
+    def _score(self, request: Request) -> tuple[int, int, bytes]:
+        """HTTP status, rows scored, answer. Runs on any thread. What is answered is in the log's buffer before."""
         try:
-            body = await self._body(scope, http)
-            at, mark = time.time(), _mark(scope)
-            if len(body) <= INLINE_BYTES:
-                prediction, answer = self._inference.answer(body, at=at, mark=mark)
-            else:
-                loop = asyncio.get_running_loop()
-                prediction, answer = await loop.run_in_executor(
-                    self._threads, lambda: self._inference.answer(body, at=at, mark=mark)
-                )
+            prediction, answer = self._inference.answer(request.body, at=time.time(), mark=_mark(request))
             self._log.append(prediction)
-            status, rows = 200, prediction.rows
         except ConveyorError as error:
-            status, answer = _refusal(error)
+            return _status(error), 0, _reason(error)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            status, answer = 500, encode({"error": "the model server failed on this request; its log says why"})
+            return 500, 0, encode({"error": "the model server failed on this request; its log says why"})
+        return 200, prediction.rows, answer
+
+    def _settle(self, begun: float, scored: tuple[int, int, bytes]) -> Response:
+        status, rows, answer = scored
         self._metrics.answered(status, rows, time.perf_counter() - begun)
-        http.response_bytes(status, self._headers, answer)
+        return Response(status, answer, self._headers)
 
-    async def _body(self, scope: Scope, http: Http) -> bytes:
-        """Raises TooLarge before more than the limit is in memory, whether or not the client announced a length."""
-        length = scope.headers.get("content-length")
-        if length is not None and int(length) <= self._max_body:
-            return await http()
-        if length is None:
-            parts, size = [], 0
-            async for part in http:
-                size += len(part)
-                if size > self._max_body:
-                    break
-                parts.append(bytes(part))
-            else:
-                return b"".join(parts)
-        raise TooLarge(f"the body is over {self._max_body} bytes", hint="send the rows in several requests")
-
-    def _page(self, scope: Scope) -> tuple[int, Headers, bytes]:
-        body = self._metrics_text() if scope.path == "/metrics" else self._pages.get(scope.path)
-        if body is None:
-            if scope.path in self._infer_paths:
-                error = encode({"error": f"{scope.method} is not known here; infer takes POST"})
-                return 405, [*self._headers, ("allow", "POST")], error
-            status, body = _refusal(NotFound(f"no {scope.path} on this server", hint=self._where(scope.path)))
-            return status, self._headers, body
-        if scope.method not in ("GET", "HEAD"):
-            error = encode({"error": f"{scope.method} is not known here; send GET"})
-            return 405, [*self._headers, ("allow", "GET")], error
-        content_type = "text/plain; version=0.0.4" if scope.path == "/metrics" else "application/json"
-        return 200, [("content-type", content_type), self._headers[1]], body
+    def _page(self, request: Request) -> Response:
+        path, metrics = request.path, request.path == "/metrics"
+        body = self._metrics_text() if metrics else self._pages.get(path)
+        if body is None and path not in self._infer_paths:
+            error = NotFound(f"no {path} on this server", hint=self._where(path))
+            return Response(_status(error), _reason(error), self._headers)
+        if body is None or request.method not in ("GET", "HEAD"):
+            allowed = "GET" if body is not None else "POST"
+            reason = encode({"error": f"{request.method} is not known at {path}; send {allowed}"})
+            return Response(405, reason, self._headers + f"allow: {allowed}\r\n".encode())
+        return Response(200, body, (_TEXT if metrics else _JSON) + self._served_by)
 
     def _where(self, path: str) -> str:
         here = f"model '{self._model.name}' version {self._model.version}"
@@ -135,18 +105,21 @@ class Endpoints:
         return self._metrics.text(log).encode()
 
 
-def _refusal(error: ConveyorError) -> tuple[int, bytes]:
-    """The protocol wants 4xx and one string. 422 becomes 400, the status that its clients know."""
-    status = 400 if error.status == 422 else error.status
-    return status, encode({"error": f"{error.message}; {error.hint}" if error.hint else error.message})
+def _status(error: ConveyorError) -> int:
+    """422 becomes 400, the status that the protocol's clients know."""
+    return 400 if error.status == 422 else error.status
 
 
-def _mark(scope: Scope) -> str:
-    """Mirrored requests are marked by header, or by the suffix that Envoy puts on the host name of what it mirrors."""
-    if scope.headers.get(MARK_HEADER) == "shadow":
+def _reason(error: ConveyorError) -> bytes:
+    return encode({"error": f"{error.message}; {error.hint}" if error.hint else error.message})
+
+
+def _mark(request: Request) -> str:
+    """Mirrored requests are marked by a header, or by the host name."""
+    if request.headers.get(MARK_HEADER) == b"shadow":
         return "shadow"
-    host: str = scope.headers.get("host", "")
-    return "shadow" if host.partition(":")[0].endswith("-shadow") else ""
+    host = request.headers.get(b"host", b"").partition(b":")[0]
+    return "shadow" if host.endswith(SHADOW_HOST) else ""
 
 
 def _pages(model: LoadedModel, bases: tuple[str, ...]) -> dict[str, bytes]:

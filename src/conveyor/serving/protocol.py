@@ -6,20 +6,13 @@ how it must be decoded depends on its `datatype`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from conveyor.errors import InputRejected
 
 MAX_ID = 256  # characters; a prediction id is stored with every row and joined with late labels
-
-
-class TooLarge(InputRejected):
-    """The body is over the server's limit."""
-
-    code: ClassVar[str] = "input.too_large"
-    status: ClassVar[int] = 413
 
 
 class InputTensor(msgspec.Struct):

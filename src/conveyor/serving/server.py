@@ -1,26 +1,26 @@
 """The model server's process: load and verify, serve, drain on SIGTERM, exit.
 
-It is one operating-system process: granian is embedded in this process's event loop and forks no worker, so that a kill
-leaves nothing behind. (Measured beside a forked worker: the same requests/s at 16 clients.)
+One operating-system process with one event loop; it forks nothing, so a kill leaves nothing behind. The figures that chose
+httptools under asyncio over granian for this process: docs/decisions/model-server-http.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
-import socket
 import sys
 from pathlib import Path
 
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
-
 from conveyor.errors import Conflict, Refused
-from conveyor.serving.endpoints import MAX_BODY_BYTES, Endpoints
+from conveyor.serving.endpoints import Endpoints
+from conveyor.serving.http import Connection, Connections
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.model import load
 
+MAX_BODY_BYTES = 32 * 1024 * 1024
+BACKLOG = 1024
 DRAIN_SECONDS = 30.0
 
 
@@ -34,60 +34,42 @@ def serve(
     observations: Path,
     max_body: int = MAX_BODY_BYTES,
 ) -> None:
-    """Returns after a drained stop. Raises a ConveyorError, before binding, when the model cannot be served."""
+    """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve the model."""
     model = load(artifact, name=name, version=version)
     try:
         observations.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"{observations}: {error.strerror}", hint="--observations names a writable directory") from error
-    _require_free(host, port)
     log = ObservationWriter(observations)
     log.start()
+    gc.freeze()  # the model and the modules stay for the process's life; no collection need walk them
     try:
-        asyncio.run(_serve(Endpoints(model, log, max_body=max_body), host, port))
+        asyncio.run(_serve(Endpoints(model, log), host, port, max_body))
     finally:
         log.close()
 
 
-async def _serve(endpoints: Endpoints, host: str, port: int) -> None:
-    server = Server(
-        endpoints,
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=1024,
-        log_enabled=False,
-    )
+async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int) -> None:
     loop = asyncio.get_running_loop()
-    serving = asyncio.create_task(server.serve())
-    draining = asyncio.Event()
+    connections = Connections()
 
-    def stop() -> None:
-        server.stop()  # type: ignore[no-untyped-call]
-        draining.set()
+    def connection() -> Connection:
+        return Connection(endpoints.handle, endpoints.refuse, connections, max_body=max_body)
 
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    stopped = asyncio.create_task(draining.wait())
-    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
-    done, _ = await asyncio.wait((serving,), timeout=DRAIN_SECONDS)
-    if not done:
-        print(f"conveyor.serving: requests still open after {DRAIN_SECONDS:g} s, left", file=sys.stderr)
-        serving.cancel()
-    elif error := serving.exception():
-        raise error
-
-
-def _require_free(host: str, port: int) -> None:
-    """granian binds with SO_REUSEPORT: a second server on a taken port would silently get half of the connections."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            reason = "is taken by another process" if taken else f"cannot be bound: {error.strerror}"
-            raise Conflict(f"{host}:{port} {reason}", hint="give another --port") from error
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        listener = await loop.create_server(connection, host, port, backlog=BACKLOG)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is taken by another process" if taken else f"cannot be bound: {error.strerror}"
+        raise Conflict(f"{host}:{port} {reason}", hint="give another --port") from error
+    await stopping.wait()
+    listener.close()
+    connections.drain()
+    try:
+        await asyncio.wait_for(connections.empty.wait(), DRAIN_SECONDS)
+    except TimeoutError:
+        left = len(connections.open)
+        print(f"conveyor.serving: {left} requests still open after {DRAIN_SECONDS:g} s, left", file=sys.stderr)

@@ -7,7 +7,19 @@ from conveyor.domain.model import ModelVersion
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
-from conveyor.domain.state import Alias, AliasMove, Arrival, CachedStep, Instance, PredictionPart, Project, Quarantined
+from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.state import (
+    Alias,
+    AliasMove,
+    Arrival,
+    CachedStep,
+    Cursor,
+    Instance,
+    PredictionPart,
+    Project,
+    Quarantined,
+)
 from conveyor.stores.records import Collection
 
 PROJECTS = Collection("projects", Project, key="name")
@@ -24,4 +36,8 @@ ENVIRONMENTS = Collection("environments", Environment, index=("project",))
 RELEASES = Collection("releases", Release, index=("environment",))
 ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
 INSTANCES = Collection("instances", Instance, index=("target",))
-PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model",))
+PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
+CURSORS = Collection("cursors", Cursor)
+GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
+WINDOWS = Collection("windows", Window, index=("model",))
+QUALITY = Collection("quality", Quality, index=("model",))

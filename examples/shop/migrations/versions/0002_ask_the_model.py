@@ -1,4 +1,4 @@
-"""Ask the model: who decided, and with what score. Only adds, so that the release before it runs on with the new table."""
+"""Ask the model: who decided, and with what score. Only adds, so that the release before it can run on meanwhile."""
 
 from __future__ import annotations
 

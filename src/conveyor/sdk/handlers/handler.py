@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An ONNX graph with one FP32 input `input` [-1, features]; `how` says by which way it was reached."""
+    """An ONNX graph, and by which of its handler's ways it was reached."""
 
     how: str
     graph: bytes
@@ -36,6 +35,10 @@ class Handler(Protocol):
         """One score a row: the positive class's probability, or the value. `table` is a pl.DataFrame of Float64."""
         ...
 
-    def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:
-        """Graphs to try, cheapest first; the first one that agrees with the native scores is kept."""
+    def ways(self, estimator: Any) -> tuple[str, ...]:
+        """Names of the ways to convert, best first; the first graph that agrees with the native scores is kept."""
+        ...
+
+    def convert(self, estimator: Any, features: tuple[str, ...], how: str) -> bytes:
+        """An ONNX graph with one FP32 input `input` [-1, features]; StepFailed where this way is not open."""
         ...

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from conveyor.errors import InputRejected, StepFailed
-from conveyor.sdk.handlers.handler import Conversion
 
 if TYPE_CHECKING:
     from conveyor.sdk.handlers.handler import Scores
@@ -20,39 +18,48 @@ class SklearnHandler:
         return hasattr(estimator, "get_params") and hasattr(estimator, "predict") and hasattr(estimator, "fit")
 
     def features(self, estimator: Any) -> tuple[str, ...]:
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        try:
+            check_is_fitted(estimator)
+        except NotFittedError as error:
+            raise InputRejected("the returned estimator is not fitted", hint="Call fit before returning it.") from error
         return tuple(str(name) for name in getattr(estimator, "feature_names_in_", ()))
 
     def score(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
         import numpy as np
         from sklearn.base import is_classifier
-        from sklearn.exceptions import NotFittedError
 
         rows = table.select(features)
         given = rows if self.features(estimator) else rows.to_numpy()
-        try:
-            if not is_classifier(estimator):
-                return np.asarray(estimator.predict(given), dtype=np.float64).reshape(-1)
-            classes = tuple(estimator.classes_)
-            if len(classes) != 2:
-                raise InputRejected(
-                    f"the classifier knows {len(classes)} class(es): {', '.join(map(str, classes))}",
-                    hint="Two classes are supported; look whether the training window holds both.",
-                )
-            return np.asarray(estimator.predict_proba(given), dtype=np.float64)[:, 1]
-        except NotFittedError as error:
-            raise InputRejected("the returned estimator is not fitted", hint="Call fit before returning it.") from error
+        if not is_classifier(estimator):
+            return np.asarray(estimator.predict(given), dtype=np.float64).reshape(-1)
+        classes = tuple(estimator.classes_)
+        if len(classes) != 2:
+            raise InputRejected(
+                f"the classifier knows {len(classes)} class(es): {', '.join(map(str, classes))}",
+                hint="Two classes are supported; look whether the training window holds both.",
+            )
+        if not hasattr(estimator, "predict_proba"):
+            raise InputRejected(
+                f"{type(estimator).__name__} gives no probabilities",
+                hint="Use a classifier with predict_proba, such as by CalibratedClassifierCV.",
+            )
+        return np.asarray(estimator.predict_proba(given), dtype=np.float64)[:, 1]
 
-    def conversions(self, estimator: Any, features: tuple[str, ...]) -> Iterator[Conversion]:
+    def ways(self, estimator: Any) -> tuple[str, ...]:
         """A scaler in single precision moves a value across a tree's threshold now and then. So for a Pipeline that ends
         in trees the steps before them run in double precision, as in scikit-learn; else that is the second try."""
+        if not getattr(estimator, "steps", None):
+            return ("float",)
+        last = estimator.steps[-1][1]
+        trees = hasattr(last, "tree_") or hasattr(last, "estimators_")
+        return ("double", "float") if trees else ("float", "double")
+
+    def convert(self, estimator: Any, features: tuple[str, ...], how: str) -> bytes:
         positional = _by_position(estimator, features)
-        ways = ["float"]
-        if getattr(estimator, "steps", None):
-            last = estimator.steps[-1][1]
-            trees = hasattr(last, "tree_") or hasattr(last, "estimators_")
-            ways = ["double", "float"] if trees else ["float", "double"]
-        for how in ways:
-            yield Conversion(how, _convert(_widened(positional) if how == "double" else positional, len(features)))
+        return _convert(_widened(positional) if how == "double" else positional, len(features))
 
 
 def _convert(estimator: Any, width: int) -> bytes:
@@ -79,11 +86,15 @@ def _convert(estimator: Any, width: int) -> bytes:
 def _widened(pipeline: Any) -> Any:
     import numpy as np
     from skl2onnx.sklapi import CastTransformer
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
 
     *before, last = pipeline.steps
+    # an imputer copies values, which single precision does as well, and onnxruntime has none for doubles
+    start = next((i for i, (_, step) in enumerate(before) if not isinstance(step, SimpleImputer)), len(before))
     wide, narrow = CastTransformer(dtype=np.float64), CastTransformer(dtype=np.float32)
-    return Pipeline([("conveyor_wide", wide), *before, ("conveyor_narrow", narrow), last])
+    middle = [("conveyor_wide", wide), *before[start:], ("conveyor_narrow", narrow)]
+    return Pipeline([*before[:start], *middle, last])
 
 
 def _with_float_output(model: Any) -> Any:

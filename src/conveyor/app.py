@@ -1,0 +1,127 @@
+"""The composition root: settings become concrete parts here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from conveyor.config.settings import Settings, load_settings
+from conveyor.delivery.arrivals import Arrivals
+from conveyor.delivery.build import BuildRecipe
+from conveyor.delivery.desk import Desk
+from conveyor.delivery.ingest import IngestRecipe
+from conveyor.delivery.migrate import MigrateRecipe
+from conveyor.delivery.monitor import Monitor
+from conveyor.delivery.pushes import Pushes
+from conveyor.delivery.releases import Releases
+from conveyor.delivery.retrain import Retrain
+from conveyor.delivery.train import TrainRecipe
+from conveyor.delivery.world import World
+from conveyor.effects.clock import SystemClock
+from conveyor.effects.environment import clean_environment
+from conveyor.effects.envoy import Envoy
+from conveyor.effects.processes import Processes, Program
+from conveyor.engine.context import Context
+from conveyor.engine.reconciler import Reconciler
+from conveyor.engine.runs import Runs
+from conveyor.stores.objects import Objects
+from conveyor.stores.records import Records
+from conveyor.web.server import application
+
+CONTROL, ENVOY = "control", "envoy"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    context: Context
+    reconciler: Reconciler
+    desk: Desk
+
+
+def context(settings: Settings) -> Context:
+    records = Records(settings.database_url or f"sqlite:///{settings.database}")
+    objects = Objects(settings.objects_url or str(settings.objects), settings.home / "cache")
+    owner = f"{os.uname().nodename}/{os.getpid()}/{secrets.token_hex(4)}"
+    return Context(settings, records, objects, SystemClock(), _new_id, owner)
+
+
+def processes(settings: Settings) -> Processes:
+    return Processes(settings.run)
+
+
+def envoy(settings: Settings) -> Envoy:
+    return Envoy(settings.envoy, settings.public_port, address=settings.host, concurrency=1)
+
+
+def control_plane(settings: Settings) -> ControlPlane:
+    shared = context(settings)
+    running = processes(settings)
+    training = TrainRecipe(shared)
+    recipes = [BuildRecipe(shared), IngestRecipe(shared), training, MigrateRecipe(shared)]
+    controllers = [
+        Runs(shared, recipes),
+        Releases(shared, World(shared, running, envoy(settings))),
+        Pushes(shared),
+        Arrivals(shared),
+        Retrain(shared, training),
+        Monitor(shared),
+    ]
+    reconciler = Reconciler(shared, controllers)
+    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list)
+    return ControlPlane(shared, reconciler, desk)
+
+
+def base_programs(settings: Settings) -> list[Program]:
+    """What supervisord runs before anything of the user's: the proxy, and the control plane itself."""
+    proxy = envoy(settings)
+    proxy.write_bootstrap()
+    logs = settings.logs / "processes"
+    argv = (sys.executable, "-m", "conveyor.app", str(settings.home))
+    return [
+        Program(ENVOY, tuple(proxy.argv()), settings.home, clean_environment(), logs / "envoy.log", priority=1),
+        Program(CONTROL, argv, settings.root, clean_environment(), logs / "control.log", priority=2, stop_seconds=15),
+    ]
+
+
+def serve(home: Path) -> None:
+    """Runs the control plane in this process until it is told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    settings = load_settings(home)
+    plane = control_plane(settings)
+    token = settings.token_file.read_text().strip()
+    app = application(plane.desk, settings, token, plane.reconciler.poke)
+    plane.reconciler.start()
+    asyncio.run(_serve(app, settings, plane))
+
+
+async def _serve(app: object, settings: Settings, plane: ControlPlane) -> None:
+    server = Server(app, address=settings.host, port=settings.api_port, interface=Interfaces.ASGI, log_access=False)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.ensure_future(server.serve())
+    done, _ = await asyncio.wait({serving, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    plane.reconciler.stop()
+    if serving not in done:
+        server.stop()
+        await asyncio.wait({serving}, timeout=5)
+    # What still runs are threads of requests that wait for a client; all state is on disk.
+    os._exit(0 if serving not in done else 1)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(6)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

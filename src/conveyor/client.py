@@ -1,0 +1,199 @@
+"""One typed client of the API, for the command line, tests and users. Light: the standard library's HTTP and msgspec."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from conveyor import errors
+from conveyor.domain import requests, wire
+from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.events import Event
+from conveyor.domain.model import ModelVersion
+from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.release import Release
+from conveyor.domain.run import Run, RunState
+from conveyor.domain.state import Arrival, Project, Quarantined
+from conveyor.domain.views import Accepted, LogChunk, Message, StatusView
+from conveyor.errors import ConveyorError, InputRejected, Unavailable
+
+T = TypeVar("T")
+_POLL = 0.2
+
+
+class Client:
+    """Talks to the API at `url` with `token`. Raises the error that the server raised; Unavailable when none answers."""
+
+    def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
+        parts = urllib.parse.urlsplit(url)
+        self.url = url.rstrip("/")
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._timeout = timeout
+
+    def status(self) -> StatusView:
+        return self._get("/v1/status", StatusView)
+
+    def projects(self) -> list[Project]:
+        return self._get("/v1/projects", list[Project])
+
+    def project(self, name: str | None = None) -> str:
+        """The project named, or the only one there is."""
+        if name:
+            return name
+        names = [project.name for project in self.projects()]
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise errors.NotFound("no project was pushed yet", hint="Push one: `conveyor init` shows how.")
+        raise InputRejected("there are several projects", hint=f"Name one with --project: {', '.join(names)}.")
+
+    def events(
+        self, *, after: int = 0, subject: str = "", types: tuple[str, ...] = (), limit: int = 100, newest: bool = False
+    ) -> list[Event]:
+        query = {"after": after, "types": ",".join(types), "limit": limit, "newest": str(newest).lower()}
+        if subject:
+            query["subject"] = subject
+        return self._get(f"/v1/events?{urllib.parse.urlencode(query)}", list[Event])
+
+    def runs(self, *, project: str = "", kind: str = "", limit: int = 50) -> list[Run]:
+        query = {name: value for name, value in (("project", project), ("kind", kind)) if value}
+        return self._get(f"/v1/runs?{urllib.parse.urlencode({**query, 'limit': limit})}", list[Run])
+
+    def run(self, id_: str) -> Run:
+        return self._get(f"/v1/runs/{_quote(id_)}", Run)
+
+    def run_of_commit(self, project: str, commit: str) -> Run:
+        return self._get(f"/v1/projects/{_quote(project)}/commits/{_quote(commit)}", Run)
+
+    def log(self, run: str, step: str = "", offset: int = 0) -> LogChunk:
+        query = urllib.parse.urlencode({"step": step, "offset": offset})
+        return self._get(f"/v1/runs/{_quote(run)}/log?{query}", LogChunk)
+
+    def process_log(self, name: str, offset: int = 0) -> LogChunk:
+        return self._get(f"/v1/processes/{_quote(name)}/log?offset={offset}", LogChunk)
+
+    def follow(self, run: str, step: str = "") -> Iterator[str]:
+        """A step's log as it grows, until the run has ended."""
+        offset = 0
+        while True:
+            chunk = self.log(run, step, offset)
+            offset = chunk.next_offset
+            if chunk.text:
+                yield chunk.text
+            if chunk.done:
+                return
+            if not chunk.text:
+                time.sleep(_POLL)
+
+    def wait(self, run: str, *, seconds: float) -> Run:
+        """The run once it has ended; Unavailable when it has not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while (found := self.run(run)).state is RunState.RUNNING:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"run {run} has not ended within {seconds:g} s", hint=f"`conveyor logs {run}` shows it.")
+            time.sleep(_POLL)
+        return found
+
+    def add_data(self, project: str, dataset: str, file: Path, name: str = "") -> Accepted:
+        path = f"/v1/projects/{_quote(project)}/data/{_quote(dataset)}/files/{_quote(name or file.name)}"
+        try:
+            with file.open("rb") as body:
+                size = {"content-length": str(file.stat().st_size)}
+                return self._decode(self._send("PUT", path, body, size), Accepted)
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise InputRejected(f"{file} cannot be read: {error.strerror}", hint="Give the path of a file.") from error
+
+    def dataset_versions(self, project: str, dataset: str, limit: int = 50) -> list[DatasetVersion]:
+        return self._get(f"{_data(project, dataset)}/versions?limit={limit}", list[DatasetVersion])
+
+    def arrivals(self, project: str, dataset: str, limit: int = 50) -> list[Arrival]:
+        return self._get(f"{_data(project, dataset)}/arrivals?limit={limit}", list[Arrival])
+
+    def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
+        return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
+        return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])
+
+    def quality(self, project: str, model: str, limit: int = 200) -> list[Quality]:
+        return self._get(f"{_model(project, model)}/quality?limit={limit}", list[Quality])
+
+    def windows(self, project: str, model: str, limit: int = 200) -> list[Window]:
+        return self._get(f"{_model(project, model)}/windows?limit={limit}", list[Window])
+
+    def decisions(self, project: str, model: str, limit: int = 50) -> list[Event]:
+        return self._get(f"{_model(project, model)}/decisions?limit={limit}", list[Event])
+
+    def releases(self, project: str, environment: str, limit: int = 50) -> list[Release]:
+        return self._get(f"{_environment(project, environment)}/releases?limit={limit}", list[Release])
+
+    def rollback(self, project: str, environment: str, request: requests.Rollback) -> Message:
+        return self._post(f"{_environment(project, environment)}/rollback", request, Message)
+
+    def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
+        return self._post(f"{_model(project, model)}/retrain", request, Message)
+
+    def cancel(self, run: str, request: requests.Cancel) -> Message:
+        return self._post(f"/v1/runs/{_quote(run)}/cancel", request, Message)
+
+    def _get(self, path: str, type_: type[T]) -> T:
+        return self._decode(self._send("GET", path), type_)
+
+    def _post(self, path: str, body: object, type_: type[T]) -> T:
+        return self._decode(self._send("POST", path, wire.to_json(body)), type_)
+
+    def _decode(self, raw: bytes, type_: type[T]) -> T:
+        return wire.from_json(raw, type_)
+
+    def _send(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            connection.request(method, path, body, {**self._headers, **(headers or {})})
+            response = connection.getresponse()
+            raw = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(
+                f"no Conveyor answers at {self.url} ({error})", hint="Start it with `conveyor up`, or set CONVEYOR_HOME."
+            ) from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise _error(raw, response.status)
+        return raw
+
+
+_CODES = {cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ConveyorError)}
+
+
+def _error(raw: bytes, status: int) -> ConveyorError:
+    try:
+        body = msgspec.json.decode(raw)["error"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return Unavailable(f"the server answered {status}", hint="Is this the API's address?")
+    class_ = _CODES.get(body["code"], ConveyorError)
+    error = ConveyorError.__new__(class_)
+    ConveyorError.__init__(error, body["message"], hint=body.get("hint", ""))
+    return error
+
+
+def _quote(part: str) -> str:
+    return urllib.parse.quote(part, safe="")
+
+
+def _data(project: str, dataset: str) -> str:
+    return f"/v1/projects/{_quote(project)}/data/{_quote(dataset)}"
+
+
+def _model(project: str, model: str) -> str:
+    return f"/v1/projects/{_quote(project)}/models/{_quote(model)}"
+
+
+def _environment(project: str, environment: str) -> str:
+    return f"/v1/projects/{_quote(project)}/environments/{_quote(environment)}"

@@ -1,0 +1,210 @@
+"""The controller of retraining: turns events into triggers, asks the governor, starts what it decides, records every answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cronsim import CronSim
+
+from conveyor.delivery import train
+from conveyor.delivery.inputs import datasets_of, labelled_rows, labels_known_until
+from conveyor.delivery.lookup import latest_build, latest_data, manifest_of, open_runs
+from conveyor.domain import governor
+from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.events import Event
+from conveyor.domain.governor import Ending, Facts, GovernorRecord, GovernorState, Trigger, TriggerKind
+from conveyor.domain.project import ModelConfig
+from conveyor.domain.release import Build
+from conveyor.domain.state import Cursor
+from conveyor.engine.context import Context
+from conveyor.errors import NotFound
+from conveyor.stores.collections import CURSORS, GOVERNORS, MODEL_VERSIONS, PROJECTS, RUNS
+from conveyor.stores.records import Transaction
+
+_EVERY = 0.5
+_CURSOR = "governor"
+_TYPES = (
+    "data.version_created",
+    "build.ready",
+    "signal.drift",
+    "signal.decay",
+    "signal.data_fault",
+    "monitor.window_closed",
+    "run.succeeded",
+    "run.failed",
+    "run.cancelled",
+)
+_ENOUGH = 0.95  # of the span that a first training needs; a day's last row is never at midnight
+
+
+class Retrain:
+    name = "governor"
+
+    def __init__(self, context: Context, recipe: train.TrainRecipe) -> None:
+        self._context = context
+        self._recipe = recipe
+
+    def turn(self) -> float:
+        context = self._context
+        with context.records.read() as tx:
+            cursor = tx.get(CURSORS, _CURSOR) or Cursor(_CURSOR)
+            events = tx.events(after=cursor.seq, types=_TYPES, limit=500)
+            builds = [b for p in tx.find(PROJECTS, limit=1000) if (b := latest_build(tx, p.name))]
+        if events:
+            with context.transaction() as tx:
+                for event in events:
+                    self._read(tx, event, builds)
+                tx.put(CURSORS, replace(cursor, seq=events[-1].seq))
+        touched = {event.project for event in events}
+        for build in builds:
+            for model in build.config.models.values():
+                self._consider(build, model, news=build.project in touched)
+        return _EVERY
+
+    def _read(self, tx: Transaction, event: Event, builds: list[Build]) -> None:
+        """Every governor that an event concerns takes notice of it."""
+        for build in builds:
+            if build.project != event.project:
+                continue
+            for model in build.config.models.values():
+                record = self._record(tx, build, model)
+                state = self._noticed(tx, record.state, event, build, model)
+                if state != record.state:
+                    tx.put(GOVERNORS, replace(record, state=state))
+
+    def _noticed(self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig) -> GovernorState:
+        subject = f"{build.project}/{model.name}"
+        if event.type == "data.version_created":
+            names = {f"data/{build.project}/{data.name}" for data in datasets_of(build.config, model.inputs)}
+            if event.subject not in names:
+                return state
+            detail = f"{event.data['new_rows']:,} rows arrived as version {event.data['version']}"
+            return governor.noticed(state, Trigger(TriggerKind.DATA, event.time, detail))
+        if event.type == "build.ready":
+            return self._code(tx, state, event, build, model)
+        if event.type.startswith("run."):
+            ours = event.data.get("kind") == train.KIND and event.subject == f"run/{state.running}"
+            return governor.ended(state, _ending(event)) if ours else state
+        if event.subject != f"model/{subject}":
+            return state
+        if event.type == "signal.data_fault":
+            return governor.faulted(state, event.data["message"], event.time)
+        if event.type == "monitor.window_closed":
+            return governor.sound(state) if not event.data.get("faulty") else state
+        kind = TriggerKind(event.type.removeprefix("signal."))
+        return governor.noticed(state, Trigger(kind, event.time, event.data["message"]))
+
+    def _code(self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig) -> GovernorState:
+        newest = tx.find(MODEL_VERSIONS, where={"model": state.id}, limit=1)
+        if newest and newest[0].code == self._recipe.code(build, model):
+            return state
+        detail = f"its code changed in push {build.commit[:8]}" if newest else "it has no version yet"
+        return governor.noticed(state, Trigger(TriggerKind.CODE, event.time, detail))
+
+    def _consider(self, build: Build, model: ModelConfig, *, news: bool) -> None:
+        context = self._context
+        now = context.clock.now()
+        with context.records.read() as tx:
+            record = self._record(tx, build, model)
+            facts, versions = self._facts(tx, record, build, model, now)
+        decision = governor.decide(model.retrain, record.state, facts, now)
+        if not decision.train and decision.rule == "pending":
+            return
+        if decision.same(record.last) and not news and not decision.train:
+            return
+        subject = f"{build.project}/{model.name}"
+        with context.transaction() as tx:
+            fresh = self._record(tx, build, model)
+            if fresh.state != record.state:
+                return  # somebody asked meanwhile; the next turn decides on that
+            run_id = ""
+            if decision.train:
+                data = {name: version.version for name, version in versions.items()}
+                run = train.new_run(
+                    context.new_id(), build, model, data, decision.trigger or "manual", decision.reason, now
+                )
+                run_id = run.id
+                tx.put(RUNS, run)
+                tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
+                fresh = replace(fresh, state=governor.started(fresh.state, run.id, now), ticked=now)
+            tx.put(GOVERNORS, replace(fresh, last=decision))
+            tx.append(
+                context.event(
+                    "governor.decided",
+                    f"model/{subject}",
+                    build.project,
+                    train=decision.train,
+                    rule=decision.rule,
+                    trigger=decision.trigger,
+                    reason=decision.reason,
+                    wait_until=decision.wait_until.isoformat() if decision.wait_until else None,
+                    figures=decision.figures,
+                    run=run_id,
+                )
+            )
+
+    def _facts(
+        self, tx: Transaction, record: GovernorRecord, build: Build, model: ModelConfig, now: datetime
+    ) -> tuple[Facts, dict[str, DatasetVersion]]:
+        needed = datasets_of(build.config, model.inputs)
+        found = {data.name: latest_data(tx, build.project, data.name) for data in needed}
+        versions = {name: version for name, version in found.items() if version is not None}
+        newest = tx.find(MODEL_VERSIONS, where={"model": record.id}, limit=1)
+        running = open_runs(tx, train.KIND, record.id)
+        short = "" if len(versions) == len(needed) else f"dataset {min(set(found) - set(versions))} has no rows yet"
+        rows = 0
+        if needed and needed[0].name in versions:
+            version = versions[needed[0].name]
+            until = labels_known_until(needed[0], version)
+            rows = labelled_rows(manifest_of(self._context.objects, version), until)
+            short = short or _short(model, version, until)
+        facts = Facts(
+            new_rows=rows - newest[0].rows if newest else rows,
+            since_version=newest[0].version if newest else None,
+            in_flight=running[0].id if running else "",
+            due=_due(model.retrain.schedule, record.ticked, now),
+            short=short,
+        )
+        return facts, versions
+
+    def _record(self, tx: Transaction, build: Build, model: ModelConfig) -> GovernorRecord:
+        id_ = f"{build.project}/{model.name}"
+        fresh = GovernorRecord(GovernorState(id_, build.project), ticked=self._context.clock.now())
+        return tx.get(GOVERNORS, id_) or fresh
+
+
+def ask(context: Context, tx: Transaction, project: str, model: str, detail: str) -> None:
+    """A person asks for a training; the governor starts it as soon as none is in flight."""
+    build = latest_build(tx, project)
+    if build is None or model not in build.config.models:
+        names = ", ".join(sorted(build.config.models)) if build else "none: nothing was pushed yet"
+        raise NotFound(f"there is no model {model!r}", hint=f"Declared are: {names}.")
+    id_ = f"{project}/{model}"
+    now = context.clock.now()
+    record = tx.get(GOVERNORS, id_) or GovernorRecord(GovernorState(id_, project), ticked=now)
+    trigger = Trigger(TriggerKind.MANUAL, now, detail)
+    tx.put(GOVERNORS, replace(record, state=governor.noticed(record.state, trigger)))
+
+
+def _ending(event: Event) -> Ending:
+    if event.type == "run.cancelled":
+        return Ending.CANCELLED
+    if event.type == "run.failed":
+        return Ending.FAILED
+    return Ending.READY if event.data["result"].get("status") == "ready" else Ending.REFUSED
+
+
+def _short(model: ModelConfig, version: DatasetVersion, until: datetime | None) -> str:
+    """A first training needs at least as long a stretch to train on as it is scored on."""
+    if until is None or version.first is None or model.holdout is None:
+        return ""
+    span, needs = until - version.first, model.gap + 2 * model.holdout
+    if span >= needs * _ENOUGH:
+        return ""
+    have = max(span, timedelta(0)).total_seconds() / 86400
+    return f"labels are known for {have:.1f} days only; a holdout and as much before it need {needs.total_seconds() / 86400:.1f}"
+
+
+def _due(schedule: str | None, ticked: datetime | None, now: datetime) -> bool:
+    return schedule is not None and ticked is not None and next(CronSim(schedule, ticked)) <= now

@@ -1,0 +1,89 @@
+"""What the API answers where no single record says it: joined views, the same for CLI, pages and clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.model import ModelVersion
+from conveyor.domain.release import Release
+from conveyor.domain.rollout import Rollout
+from conveyor.domain.run import Run
+from conveyor.domain.state import Alias
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentView:
+    project: str
+    name: str
+    live: Release | None
+    rollout: Rollout | None
+    waiting: str
+    rejected: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    name: str
+    state: str
+    pid: int | None
+    started: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetView:
+    project: str
+    name: str
+    newest: DatasetVersion | None
+    waiting: int
+    refused: int
+    quarantined_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    project: str
+    name: str
+    newest: ModelVersion | None
+    live: ModelVersion | None
+    decision: str  # the governor's last, with its reason
+    aliases: tuple[Alias, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    version: str
+    api_url: str
+    public_url: str
+    started: datetime
+    reconciling: bool
+    environments: tuple[EnvironmentView, ...] = ()
+    datasets: tuple[DatasetView, ...] = ()
+    models: tuple[ModelView, ...] = ()
+    runs: tuple[Run, ...] = ()  # those open
+    processes: tuple[ProcessView, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of a step's log from an offset on; `done` once the run has ended and nothing follows."""
+
+    step: str
+    text: str
+    next_offset: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an uploaded file: taken over, or known already."""
+
+    file: str
+    digest: str
+    duplicate_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    message: str
