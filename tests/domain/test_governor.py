@@ -137,6 +137,17 @@ def test_code_needs_no_rows_and_is_not_held_by_a_fault_and_answers_the_others():
     assert decide(CONFIG, sound(after(EMPTY, TriggerKind.DRIFT)), Facts(new_rows=1), T0 + HOUR).train
 
 
+def test_a_signals_whole_message_is_told_by_its_first_sentence():
+    message = "risk (PSI 0.61, mean 0.5 against 0.1) moved away; the limit is 0.25. Likely a change in the world."
+    state = noticed(after(EMPTY, TriggerKind.DATA), Trigger(TriggerKind.DRIFT, T0, message))
+    assert decide(CONFIG, state, Facts(new_rows=60_000), T0 + HOUR).reason == (
+        "retrains because risk (PSI 0.61, mean 0.5 against 0.1) moved away; the limit is 0.25; this also answers data"
+    )
+    held = faulted(state, "amount is 0 in every row in window 7. Likely a source stopped.", T0)
+    reason = decide(CONFIG, held, Facts(new_rows=60_000), T0 + HOUR).reason
+    assert "served data are faulty (amount is 0 in every row in window 7); mend them, or it goes on at" in reason
+
+
 def test_a_trigger_that_the_project_did_not_ask_for_is_ignored():
     config = replace(CONFIG, on=("code",))
     assert decide(config, after(EMPTY, TriggerKind.DRIFT), Facts(new_rows=9), T0 + HOUR).rule == "pending"

@@ -251,7 +251,11 @@ def _budget(config: RetrainConfig, state: GovernorState, now: datetime) -> Stop 
 def _held(config: RetrainConfig, trigger: Trigger, state: GovernorState, facts: Facts, now: datetime) -> Stop | None:
     if state.fault and state.fault_since and trigger.kind in _HELD_BY_FAULT and now < state.fault_since + HOLD:
         until = state.fault_since + HOLD
-        return "data fault", f"served data are faulty ({state.fault}); mend them, or it goes on at {_at(until)}", until
+        return (
+            "data fault",
+            f"served data are faulty ({_clause(state.fault)}); mend them, or it goes on at {_at(until)}",
+            until,
+        )
     needs = _needs(config, trigger)
     if facts.new_rows < needs:
         rows = f"{facts.new_rows:,} new labelled rows arrived{_since(facts)}"
@@ -291,7 +295,7 @@ def _yes(config: RetrainConfig, going: tuple[Trigger, ...], facts: Facts, figure
         why = f"{facts.new_rows:,} new labelled rows arrived{_since(facts)} (needs {needed:,})"
         figures = figures | {"needed": float(needed)}
     else:
-        why = first.detail or _DEFAULT[first.kind]
+        why = _clause(first.detail) or _DEFAULT[first.kind]
     also = f"; this also answers {_names(others)}" if others else ""
     return Decision(True, "train", f"retrains because {why}{also}", first.kind, None, figures)
 
@@ -309,6 +313,11 @@ _DEFAULT = {
     TriggerKind.DRIFT: "its features drifted",
     TriggerKind.SCHEDULE: "its schedule is due",
 }
+
+
+def _clause(message: str) -> str:
+    """The first sentence of a signal's message, to stand inside another: what is so, without the likely cause."""
+    return message.partition(". ")[0].rstrip(".")
 
 
 def _since(facts: Facts) -> str:

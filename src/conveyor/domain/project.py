@@ -1,4 +1,4 @@
-"""What a `conveyor.toml` says, as values. `config/load.py` reads the file into these; `config/reference.toml` shows every key."""
+"""What a `conveyor.toml` says, as values: `config/load.py` reads it, `config/reference.toml` shows every key."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BaselineGate:
 
 @dataclass(frozen=True, slots=True)
 class LeakGate:
-    """One feature that alone reaches this area under the ROC curve on the holdout is taken for the label in disguise."""
+    """A feature that alone reaches this area under the ROC curve on the holdout is taken for the label in disguise."""
 
     max_single_feature_auc: float = 0.99
 
@@ -136,7 +136,10 @@ class RolloutConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Rows train in (k - holdout - gap - window, k - holdout - gap] and are scored in (k - holdout, k], k being the newest known label's time."""
+    """With k the newest known label's time, rows in (k - holdout - gap - window, k - holdout - gap] are trained on.
+
+    Those in (k - holdout, k] are scored by the gates.
+    """
 
     name: str
     train: str

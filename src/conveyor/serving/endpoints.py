@@ -1,4 +1,4 @@
-"""The model server's surface: Open Inference Protocol v2, `/livez`, `/readyz`, `/metrics`; each request to its answer."""
+"""The model server's surface: Open Inference Protocol v2, `/livez /readyz /metrics`; each request to its answer."""
 
 from __future__ import annotations
 

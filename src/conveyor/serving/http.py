@@ -1,7 +1,7 @@
 """HTTP/1.1 for one model server: httptools (llhttp) parses, asyncio carries, and small requests are answered in place.
 
-Everything happens on the event loop's thread, between the read and the write of one wake-up, unless the handler returns an
-awaitable. That is what makes one row cheap: no task, no queue, no second thread that asks for the GIL each time that
+Everything happens on the event loop's thread, between the read and the write of one wake-up, unless the handler returns
+an awaitable. That is what makes one row cheap: no task, no queue, no second thread that asks for the GIL each time that
 onnxruntime gives it up.
 """
 

@@ -1,7 +1,6 @@
 """The model server's process: load and verify, serve, drain on SIGTERM, exit.
 
-One operating-system process with one event loop; it forks nothing, so a kill leaves nothing behind. The figures that chose
-httptools under asyncio over granian for this process: docs/decisions/model-server-http.md.
+One operating-system process with one event loop; it forks nothing, so a kill leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def serve(
     observations: Path,
     max_body: int = MAX_BODY_BYTES,
 ) -> None:
-    """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve the model."""
+    """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it."""
     model = load(artifact, name=name, version=version)
     try:
         observations.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Card transactions with fraud, made up day by day, for machines without the published data.
 
-Written from the description of the Fraud Detection Handbook's simulator (Le Borgne and others, 2022):
-customers and terminals on a 100 x 100 plane, a customer buys within a radius of 5, and three kinds of fraud. Columns and
-types are those of the published files.
+Written from the description of the Fraud Detection Handbook's simulator (Le Borgne and others, 2022): customers and
+terminals on a 100 x 100 plane, a customer buys within a radius of 5, and three kinds of fraud. Columns and types are
+those of the published files.
 """
 
 from __future__ import annotations

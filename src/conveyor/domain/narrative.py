@@ -1,0 +1,168 @@
+"""What an event says, as one plain sentence for people. Pure; the dashboard's timeline and `conveyor log` read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from conveyor.domain.events import CATALOGUE, Event
+
+Told = Callable[[Event], str]
+
+
+def sentence(event: Event) -> str:
+    """Always a sentence: an event whose data lacks what is told of (an older writer's) says what its type says."""
+    try:
+        told = SENTENCES[event.type](event)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        told = f"{_name(event)}: {CATALOGUE[event.type]}"
+    told = " ".join(told.split())
+    return told if told.endswith((".", "!", "?", "…")) else f"{told}."
+
+
+def _name(event: Event) -> str:
+    """The subject without its kind: "model/shop/fraud" is "fraud", "run/1a2b" is "1a2b"."""
+    return event.subject.rpartition("/")[2] or event.subject
+
+
+def _commit(value: Any) -> str:
+    return str(value)[:8]
+
+
+def _rows(value: Any) -> str:
+    return f"{int(value):,} row{'' if int(value) == 1 else 's'}"
+
+
+def _because(event: Event, key: str = "reason") -> str:
+    reason = str(event.data.get(key) or "").rstrip(".")
+    return f": {reason}" if reason else ""
+
+
+def _figure(value: Any) -> str:
+    return "undefined" if value is None else f"{float(value):.3f}"
+
+
+def _work(event: Event) -> str:
+    kind, about = event.data["kind"], str(event.data["about"])
+    what = _commit(about) if kind == "build" else about.partition("/")[2] or about
+    names = {"build": "The build of", "ingest": "The ingest into", "train": "The training of", "migrate": "The migration for"}
+    return f"{names.get(kind, f'The {kind} run of')} {what}"
+
+
+def _pushed(event: Event) -> str:
+    data = event.data
+    said = f" “{data['message']}”" if data.get("message") else ""
+    by = f" by {data['author']}" if data.get("author") else ""
+    return f"{data['branch']} of {_name(event)} moved to {_commit(data['commit'])}{said}{by}"
+
+
+def _invalid(event: Event) -> str:
+    problems = event.data["problems"]
+    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+    return f"The conveyor.toml of {_commit(event.data['commit'])} has {count}; nothing was built. First: {problems[0]}"
+
+
+def _version_created(event: Event) -> str:
+    data = event.data
+    until = f", up to {str(data['until'])[:10]}" if data.get("until") else ""
+    return f"Version {data['version']} of {_name(event)} has {_rows(data['rows'])}, {int(data['new_rows']):,} of them new{until}"
+
+
+def _quarantined(event: Event) -> str:
+    rules = ", ".join(f"{rule} ({count})" for rule, count in sorted(event.data["reasons"].items()))
+    return f"{_rows(event.data['rows'])} of {event.data['file']} went to quarantine: {rules}"
+
+
+def _refused_file(event: Event) -> str:
+    return f"{event.data['file']} was not taken into {_name(event)}, and is kept: {event.data['error']} {event.data.get('hint', '')}"
+
+
+def _decided(event: Event) -> str:
+    return f"{_name(event)} {event.data['reason']}"
+
+
+def _model_created(event: Event) -> str:
+    metrics = ", ".join(f"{name} {_figure(value)}" for name, value in sorted(event.data["metrics"].items())[:2])
+    return f"Version {event.data['version']} of {_name(event)} passed its gates ({metrics})"
+
+
+def _model_refused(event: Event) -> str:
+    reasons = " ".join(event.data["reasons"])
+    return f"Version {event.data['version']} of {_name(event)} was refused by its gates. {reasons}"
+
+
+def _alias(event: Event) -> str:
+    data = event.data
+    before = f", from version {data['previous']}" if data.get("previous") else ""
+    return f"{data['alias']} of {_name(event)} is version {data['version']} now{before}{_because(event)}"
+
+
+def _advanced(event: Event) -> str:
+    data = event.data
+    share = f" with {data['percent']} % of the traffic" if data["phase"] in ("canary", "live") else ""
+    note = f" ({data['note']})" if data.get("note") else ""
+    return f"Release {data['release']} in {_name(event)} entered {str(data['phase']).replace('_', ' ')}{share}{note}"
+
+
+def _rolled_back(event: Event) -> str:
+    back = event.data.get("back_to")
+    to = f"traffic is back on release {back}" if back else "no release was live before it"
+    return f"Release {event.data['release']} in {_name(event)} was rolled back; {to}{_because(event)}"
+
+
+def _quality(event: Event) -> str:
+    data = event.data
+    if data["value"] is None:
+        return f"{data['metric']} of version {data['version']} of {_name(event)} is undefined on {_rows(data['rows'])}"
+    spread = f" ({_figure(data['low'])} to {_figure(data['high'])})" if data.get("low") is not None else ""
+    return f"Version {data['version']} of {_name(event)} has {data['metric']} {_figure(data['value'])}{spread} on {_rows(data['rows'])} with labels"
+
+
+def _window(event: Event) -> str:
+    data = event.data
+    worst = max(data["psi"].items(), key=lambda item: item[1], default=None)
+    moved = f"; largest PSI {worst[1]:.2f}, of {worst[0]}" if worst else ""
+    return f"Window {data['window']} of version {data['version']} of {_name(event)} closed over {_rows(data['rows'])}{moved}"
+
+
+def _created(event: Event) -> str:
+    return f"Release {event.data['release']} was composed for {_name(event)}{_because(event)}"
+
+
+SENTENCES: dict[str, Told] = {
+    "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
+    "project.config_invalid": _invalid,
+    "code.pushed": _pushed,
+    "code.superseded": lambda e: f"{_commit(e.data['commit'])} gave way to the newer push {_commit(e.data['newer'])}",
+    "run.started": lambda e: f"{_work(e)} began",
+    "run.succeeded": lambda e: f"{_work(e)} succeeded",
+    "run.failed": lambda e: f"{_work(e)} failed{_because(e, 'error')}",
+    "run.cancelled": lambda e: f"{_work(e)} was cancelled{_because(e, 'error')}",
+    "step.lost": lambda e: f"The process of step {e.data['step']} in run {_name(e)} vanished without a result",
+    "build.ready": lambda e: f"{_commit(e.data['commit'])} was built and its tests passed",
+    "data.arrived": lambda e: f"{e.data['file']} arrived for {_name(e)}",
+    "data.version_created": _version_created,
+    "data.quarantined": _quarantined,
+    "data.refused": _refused_file,
+    "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
+    "governor.decided": _decided,
+    "model.version_created": _model_created,
+    "model.refused": _model_refused,
+    "model.rejected": lambda e: f"Version {e.data['version']} of {_name(e)} failed in its rollout{_because(e)}",
+    "model.alias_moved": _alias,
+    "build.rejected": lambda e: f"Build {_commit(e.data['build'])} failed in its rollout in {_name(e)}{_because(e)}",
+    "release.created": _created,
+    "release.waiting": lambda e: f"{_name(e)} has no next release yet{_because(e, 'waiting_for')}",
+    "rollout.advanced": _advanced,
+    "rollout.aborted": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} was aborted{_because(e)}",
+    "rollout.rolled_back": _rolled_back,
+    "rollout.completed": lambda e: f"Release {e.data['release']} is live in {_name(e)}, and the one before was drained",
+    "signal.drift": lambda e: f"Drift: {e.data['message']}",
+    "signal.decay": lambda e: f"Decay: {e.data['message']}",
+    "signal.data_fault": lambda e: f"Data fault: {e.data['message']}",
+    "monitor.window_closed": _window,
+    "monitor.quality": _quality,
+    "system.started": lambda e: "The control plane started",
+    "system.recovered": lambda e: f"The control plane carried on with work that it found in flight{_because(e)}",
+    "system.error": lambda e: f"{e.subject} met an error and tries again: {e.data['error']}",
+}
