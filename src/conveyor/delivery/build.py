@@ -65,7 +65,7 @@ class BuildRecipe:
         tree = self._context.settings.builds / params.tree
         if step.name == "environment":
             key = envs.key(tree)
-            return Command(argv=tuple(envs.command(self._context.settings.envs / key, tree)), env=clean_environment())
+            return Command(argv=envs.command(self._context.settings.envs / key, tree), env=clean_environment())
         service = params.config.services[step.name.removeprefix(_TEST)]
         return self._test(service, params, tree, job)
 

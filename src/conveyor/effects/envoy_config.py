@@ -198,7 +198,7 @@ def _route(route: Route) -> Json:
     if route.mirror:
         everything = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
         action["request_mirror_policies"] = [
-            {"cluster": route.mirror, "runtime_fraction": everything, "disable_shadow_host_suffix_append": True}
+            {"cluster": route.mirror, "runtime_fraction": everything}
         ]
     return {"match": match, "route": action}
 

@@ -133,36 +133,38 @@ class Runs:
         job = jobs.Job(
             argv=command.argv,
             shell=command.shell,
-            cwd=str(command.cwd or job_dir),
+            cwd=command.cwd or job_dir,
             env=command.env,
             timeout_seconds=step.timeout.total_seconds(),
-            log=str(log),
+            log=log,
         )
         jobs.start(job_dir, job)
 
     def _observe(self, run: Run, step: Step) -> JobSeen:
         job_dir = self.job_dir(run, step)
-        seen = jobs.observe(job_dir)
-        if seen.status is not JobStatus.FINISHED or seen.result is None:
-            return seen
-        result = seen.result
-        if result.exit_code == 0 and not result.timed_out and not result.cancelled:
-            outputs = {
-                str(path.relative_to(job_dir / OUT)): self._context.objects.put_file(path)
-                for path in sorted((job_dir / OUT).rglob("*"))
-                if path.is_file()
-            }
-            return JobSeen(JobStatus.FINISHED, replace(result, outputs=outputs))
-        return JobSeen(JobStatus.FINISHED, replace(result, error=_explain(job_dir, result)))
+        state = jobs.observe(job_dir)
+        status = JobStatus(state.phase)
+        if state.result is None:
+            return JobSeen(status)
+        ended = state.result
+        error = "" if ended.ok else _explain(job_dir, ended)
+        outputs = self._outputs(job_dir / OUT) if ended.ok else {}
+        code = ended.exit_code if ended.exit_code is not None else 1
+        return JobSeen(status, JobResult(code, ended.timed_out, ended.cancelled, error, outputs))
+
+    def _outputs(self, folder: Path) -> dict[str, str]:
+        """Every file that the step left, as an object."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): self._context.objects.put_file(path) for path in files}
 
     def job_dir(self, run: Run, step: Step) -> Path:
         return self._context.settings.work / run.id / step.name / str(step.attempt)
 
 
-def _explain(job_dir: Path, result: JobResult) -> str:
+def _explain(job_dir: Path, result: jobs.JobResult) -> str:
     """The error that the step wrote itself, when it did."""
     said = job_dir / OUT / "error.json"
     if not said.exists():
-        return result.error
+        return result.error or ""
     error = wire.from_json(said.read_bytes(), StepError)
     return f"{error.message} {error.hint}".strip()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from conveyor.config.settings import Settings
-from conveyor.effects import git as repository
+from conveyor.effects import git_http
+from conveyor.effects.git import ensure_repo
 from conveyor.errors import InputRejected, NotFound
 from conveyor.web.auth import Guard
 
@@ -31,10 +32,10 @@ def git(settings: Settings, guard: Guard, poke: Callable[[], None]) -> APIRouter
         pushing = "git-receive-pack" in (path, request.query_params.get("service"))
         if pushing:
             address = f"{settings.api_url}/projects/{project}/commits"
-            await run_in_threadpool(repository.ensure_repo, repo, address)
+            await run_in_threadpool(ensure_repo, repo, address)
         elif not repo.exists():
             raise NotFound(f"there is no project {project!r}", hint="The first push makes it.")
-        status, headers, body = await repository.http_backend(
+        status, headers, body = await git_http.run(
             settings.repos,
             request.method,
             f"/{project}.git/{path}",
@@ -43,7 +44,7 @@ def git(settings: Settings, guard: Guard, poke: Callable[[], None]) -> APIRouter
             request.stream(),
         )
 
-        async def answered():  # type: ignore[no-untyped-def]
+        async def answered() -> AsyncIterator[bytes]:
             async for chunk in body:
                 yield chunk
             if pushing:

@@ -1,0 +1,39 @@
+"""The command line: one file a noun; heavy imports only inside the commands that need them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from conveyor import __version__
+from conveyor.cli import data, demo_command, model, release, run, system
+from conveyor.cli.output import say, told
+
+app = typer.Typer(
+    help="Continuous delivery for software and machine-learning models. Start here: `conveyor up`, then `conveyor status`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+system.add(app)
+demo_command.add(app)
+app.add_typer(data.app, name="data")
+app.add_typer(model.app, name="model")
+app.add_typer(model.why, name="why")
+app.add_typer(release.app, name="release")
+app.add_typer(run.app, name="run")
+release.add(app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        say(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    with told():
+        app()

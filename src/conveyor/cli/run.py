@@ -1,0 +1,48 @@
+"""`conveyor run`: runs, one of them, and cancelling it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from conveyor.cli import lifecycle
+from conveyor.cli.output import ago, say, say_json, table
+from conveyor.domain import requests
+
+app = typer.Typer(help="Runs and their steps.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(kind: str = "", limit: int = 20, as_json: Json = False) -> None:
+    """Runs, newest first. Example: conveyor run list --kind train"""
+    found = lifecycle.client().runs(kind=kind, limit=limit)
+    if as_json:
+        say_json(found)
+        return
+    table(
+        ("run", "kind", "state", "about", "started", "error"),
+        [(r.id, r.kind, r.state, r.subject[:32], ago(r.created), r.error.splitlines()[0][:80] if r.error else "") for r in found],
+    )
+
+
+@app.command("show")
+def show(id_: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
+    """A run's steps and outcome. Example: conveyor run show 3f2a1b9c8d7e"""
+    found = lifecycle.client().run(id_)
+    if as_json:
+        say_json(found)
+        return
+    say(f"{found.kind} {found.id}: {found.state}, {found.reason or found.subject}")
+    for step in found.steps:
+        seconds = f"{(step.ended - step.started).total_seconds():.1f} s" if step.started and step.ended else ""
+        say(f"  {step.name:<20} {step.state:<10} {seconds:>9}  {step.error}".rstrip())
+    if found.error:
+        say(f"error: {found.error}")
+
+
+@app.command("cancel")
+def cancel(id_: Annotated[str, typer.Argument(metavar="RUN")], reason: str = "cancelled by a person") -> None:
+    """End a run. Example: conveyor run cancel 3f2a1b9c8d7e"""
+    say(lifecycle.client().cancel(id_, requests.Cancel(reason)).message)
