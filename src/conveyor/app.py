@@ -31,7 +31,8 @@ from conveyor.effects.environment import clean_environment
 from conveyor.effects.envoy import Envoy
 from conveyor.effects.processes import Processes, Program
 from conveyor.engine.context import Context
-from conveyor.engine.reconciler import Reconciler
+from conveyor.engine.recipe import Recipe
+from conveyor.engine.reconciler import Controller, Reconciler
 from conveyor.engine.runs import Runs
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
@@ -66,8 +67,8 @@ def control_plane(settings: Settings) -> ControlPlane:
     shared = context(settings)
     running = processes(settings)
     training = TrainRecipe(shared)
-    recipes = [BuildRecipe(shared), IngestRecipe(shared), training, MigrateRecipe(shared)]
-    controllers = [
+    recipes: list[Recipe] = [BuildRecipe(shared), IngestRecipe(shared), training, MigrateRecipe(shared)]
+    controllers: list[Controller] = [
         Runs(shared, recipes),
         Releases(shared, World(shared, running, envoy(settings))),
         Pushes(shared),
@@ -113,7 +114,7 @@ async def _serve(app: object, settings: Settings, plane: ControlPlane) -> None:
     done, _ = await asyncio.wait({serving, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     plane.reconciler.stop()
     if serving not in done:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=5)
     # What still runs are threads of requests that wait for a client; all state is on disk.
     os._exit(0 if serving not in done else 1)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from conveyor import __version__
-from conveyor.delivery import arrivals, rejection, retrain, train
+from conveyor.delivery import arrivals, rejection, retrain
 from conveyor.delivery.lookup import latest_build, latest_data, live_model, live_release
 from conveyor.domain import requests
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
-from conveyor.domain.release import Environment, Release
+from conveyor.domain.release import Release
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.state import Arrival, Project, Quarantined
 from conveyor.domain.views import (
@@ -46,8 +46,9 @@ from conveyor.stores.collections import (
     RUNS,
     WINDOWS,
 )
-from conveyor.stores.records import Transaction
+from conveyor.stores.records import Collection, Transaction
 
+T = TypeVar("T")
 _CHUNK = 256 * 1024
 
 
@@ -255,7 +256,7 @@ class Desk:
             names = ", ".join(sorted(build.config.models)) if build else "none: nothing was pushed yet"
             raise NotFound(f"there is no model {model!r} in project {project!r}", hint=f"Declared are: {names}.")
 
-    def _of_dataset(self, collection, project: str, dataset: str, limit: int):  # type: ignore[no-untyped-def]
+    def _of_dataset(self, collection: Collection[T], project: str, dataset: str, limit: int) -> list[T]:
         with self._context.records.read() as tx:
             arrivals.configured(latest_build(tx, project), project, dataset)
             return tx.find(collection, where={"dataset": f"{project}/{dataset}"}, limit=limit)

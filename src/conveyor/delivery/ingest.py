@@ -76,7 +76,7 @@ class IngestRecipe:
         manifest = Manifest((*before.parts, *added))
         version = DatasetVersion(
             project=run.project,
-            dataset=dataset,
+            name=dataset,
             version=number,
             parent=previous.version if previous else None,
             manifest=context.objects.put(wire.to_json(manifest)),

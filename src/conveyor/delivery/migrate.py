@@ -29,7 +29,7 @@ def new_run(id_: str, release: Release, build: Build, now: datetime) -> Run | No
     rehearsals = [Step(f"{_REHEARSE}{service.name}", timeout=timedelta(minutes=10)) for service in services]
     needs = tuple(step.name for step in rehearsals)
     real = [Step(f"{_MIGRATE}{service.name}", needs=needs, timeout=timedelta(minutes=10)) for service in services]
-    params = {"build": build.id, "environment": f"{release.project}/{release.environment}", "release": release.number}
+    params = {"build": build.id, "environment": release.environment, "release": release.number}
     reason = f"release {release.number}"
     return Run(id_, release.project, KIND, release.id, params, (*rehearsals, *real), now, reason=reason)
 

@@ -102,8 +102,7 @@ class Releases:
         with context.transaction() as tx:
             quick = any(
                 earlier.build == release.build and earlier.models == release.models
-                for earlier in tx.find(RELEASES, where={"environment": environment.name}, limit=20)
-                if earlier.project == release.project
+                for earlier in tx.find(RELEASES, where={"environment": environment.id}, limit=20)
             )
             migration = migrate.new_run(context.new_id(), release, build, now) if not quick else None
             rollout = Rollout(

@@ -47,7 +47,7 @@ def targets(tx: Transaction, settings: Settings, release: Release | None) -> dic
     if release is None:
         return {}
     build = tx.need(BUILDS, f"{release.project}/{release.build}")
-    environment = f"{release.project}/{release.environment}"
+    environment = release.environment
     found = [_service(settings, environment, build, service) for service in build.config.services.values()]
     for name, number in release.models.items():
         version = tx.need(MODEL_VERSIONS, f"{release.project}/{name}@{number}")

@@ -92,7 +92,7 @@ class DatasetVersion:
     """The record of a version. `watermark` is the newest event time: what governs which labels are known."""
 
     project: str
-    dataset: str
+    name: str
     version: int
     parent: int | None
     manifest: str  # BLAKE3 digest of the manifest's JSON
@@ -112,7 +112,11 @@ class DatasetVersion:
 
     @property
     def id(self) -> str:
-        return f"{self.project}/{self.dataset}@{self.version}"
+        return f"{self.dataset}@{self.version}"
+
+    @property
+    def dataset(self) -> str:
+        return f"{self.project}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

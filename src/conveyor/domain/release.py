@@ -33,7 +33,7 @@ class Release:
     """What is rolled out in an environment, as one: the build of all services, and the model versions."""
 
     project: str
-    environment: str
+    environment_name: str
     number: int
     build: str  # digest; its config is the release's config
     commit: str
@@ -43,7 +43,11 @@ class Release:
 
     @property
     def id(self) -> str:
-        return f"{self.project}/{self.environment}/{self.number}"
+        return f"{self.environment}/{self.number}"
+
+    @property
+    def environment(self) -> str:
+        return f"{self.project}/{self.environment_name}"
 
     @property
     def components(self) -> tuple[str, ...]:
