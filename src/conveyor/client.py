@@ -97,7 +97,9 @@ class Client:
         deadline = time.monotonic() + seconds
         while (found := self.run(run)).state is RunState.RUNNING:
             if time.monotonic() > deadline:
-                raise Unavailable(f"run {run} has not ended within {seconds:g} s", hint=f"`conveyor logs {run}` shows it.")
+                raise Unavailable(
+                    f"run {run} has not ended within {seconds:g} s", hint=f"`conveyor logs {run}` shows it."
+                )
             time.sleep(_POLL)
         return found
 
@@ -160,7 +162,8 @@ class Client:
             raw = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(
-                f"no Conveyor answers at {self.url} ({error})", hint="Start it with `conveyor up`, or set CONVEYOR_HOME."
+                f"no Conveyor answers at {self.url} ({error})",
+                hint="Start it with `conveyor up`, or set CONVEYOR_HOME.",
             ) from error
         finally:
             connection.close()

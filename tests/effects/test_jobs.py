@@ -68,7 +68,9 @@ def test_argv_and_what_cannot_start(tmp_path: Path) -> None:
         start(tmp_path / "both", Job(cwd=tmp_path, log=tmp_path / "log"))
 
 
-def test_the_timeout_ends_the_whole_group_also_one_deaf_to_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeout_ends_the_whole_group_also_one_deaf_to_term(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(tmp_path / "j", job(tmp_path, "sleep 600 & echo $! > grandchild; sleep 600", timeout_seconds=0.5))
     deaf = "trap '' TERM; (trap '' TERM; sleep 600) & echo $! > deaf; wait; sleep 600"
     start(tmp_path / "d", job(tmp_path, deaf, timeout_seconds=0.3))

@@ -13,7 +13,9 @@ def add(app: typer.Typer) -> None:
 
 
 def demo(
-    data: Annotated[Path | None, typer.Option(help="Folder of daily Parquet files; a simulator's if not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of daily Parquet files; a simulator's if not given.")
+    ] = None,
     weeks: Annotated[int, typer.Option(help="Weeks of scoring.")] = 8,
     clients: Annotated[int, typer.Option(help="Concurrent clients.")] = 16,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON here.")] = None,

@@ -40,7 +40,9 @@ def list_(name: str, limit: int = 20, project: Project = "", as_json: Json = Fal
 
 
 @app.command("show")
-def show(name: str, version: Annotated[int, typer.Argument(help="The newest if not given.")] = 0, project: Project = "") -> None:
+def show(
+    name: str, version: Annotated[int, typer.Argument(help="The newest if not given.")] = 0, project: Project = ""
+) -> None:
     """A version's gates, figures and origin. Example: conveyor model show fraud 3"""
     client = lifecycle.client()
     versions = client.model_versions(client.project(project), name, 1000)

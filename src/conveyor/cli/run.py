@@ -23,7 +23,10 @@ def list_(kind: str = "", limit: int = 20, as_json: Json = False) -> None:
         return
     table(
         ("run", "kind", "state", "about", "started", "error"),
-        [(r.id, r.kind, r.state, r.subject[:32], ago(r.created), r.error.splitlines()[0][:80] if r.error else "") for r in found],
+        [
+            (r.id, r.kind, r.state, r.subject[:32], ago(r.created), r.error.splitlines()[0][:80] if r.error else "")
+            for r in found
+        ],
     )
 
 

@@ -114,7 +114,9 @@ def _process(client: Client, name: str, *, follow: bool) -> None:
 def _environment(view: EnvironmentView) -> None:
     live = view.live
     models = ", ".join(f"{name} v{version}" for name, version in (live.models if live else {}).items())
-    what = f"release {live.number}, commit {live.commit[:8]}{', ' + models if models else ''}" if live else "nothing live"
+    what = (
+        f"release {live.number}, commit {live.commit[:8]}{', ' + models if models else ''}" if live else "nothing live"
+    )
     say(f"\n{view.project} {view.name}: {what}")
     if view.rollout is not None:
         say(f"  release {view.rollout.release} is rolling out: {view.rollout.phase} {view.rollout.abort}".rstrip())
@@ -137,15 +139,33 @@ def _model(view: ModelView) -> None:
 def _rest(view: StatusView) -> None:
     for data in view.datasets:
         newest = data.newest
-        rows = f"v{newest.version}, {newest.rows:,} rows, until {newest.last:%Y-%m-%d %H:%M}" if newest and newest.last else "empty"
-        more = [f"{count} {what}" for count, what in ((data.waiting, "waiting"), (data.refused, "refused"), (data.quarantined_files, "with rows in quarantine")) if count]
+        rows = (
+            f"v{newest.version}, {newest.rows:,} rows, until {newest.last:%Y-%m-%d %H:%M}"
+            if newest and newest.last
+            else "empty"
+        )
+        more = [
+            f"{count} {what}"
+            for count, what in (
+                (data.waiting, "waiting"),
+                (data.refused, "refused"),
+                (data.quarantined_files, "with rows in quarantine"),
+            )
+            if count
+        ]
         say(f"\ndata {data.name}: {rows}{'; files: ' + ', '.join(more) if more else ''}")
     if view.runs:
         say()
         done = [sum(step.state in DONE for step in run.steps) for run in view.runs]
         table(
             ("run", "kind", "about", "steps", "since"),
-            [(r.id, r.kind, r.subject[:40], f"{d}/{len(r.steps)}", ago(r.created)) for r, d in zip(view.runs, done, strict=True)],
+            [
+                (r.id, r.kind, r.subject[:40], f"{d}/{len(r.steps)}", ago(r.created))
+                for r, d in zip(view.runs, done, strict=True)
+            ],
         )
     bad = [process for process in view.processes if process.state not in ("RUNNING", "STARTING", "STOPPING")]
-    say(f"\n{len(view.processes)} processes" + (": " + ", ".join(f"{p.name} {p.state}" for p in bad) if bad else ", all running"))
+    say(
+        f"\n{len(view.processes)} processes"
+        + (": " + ", ".join(f"{p.name} {p.state}" for p in bad) if bad else ", all running")
+    )

@@ -29,6 +29,12 @@ def move(context: Context, tx: Transaction, project: str, model: str, name: str,
     tx.put(ALIAS_MOVES, AliasMove(context.new_id(), subject, name, version, previous, reason, now))
     tx.append(
         context.event(
-            "model.alias_moved", f"model/{subject}", project, alias=name, version=version, previous=previous, reason=reason
+            "model.alias_moved",
+            f"model/{subject}",
+            project,
+            alias=name,
+            version=version,
+            previous=previous,
+            reason=reason,
         )
     )

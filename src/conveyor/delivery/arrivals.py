@@ -85,7 +85,9 @@ class Arrivals:
             dataset = f"{build.project}/{data.name}"
             waiting = [
                 arrival
-                for arrival in tx.find(ARRIVALS, where={"dataset": dataset, "state": "waiting"}, limit=_BATCH, newest=False)
+                for arrival in tx.find(
+                    ARRIVALS, where={"dataset": dataset, "state": "waiting"}, limit=_BATCH, newest=False
+                )
             ]
             if not waiting or open_runs(tx, ingest.KIND, dataset):
                 return
@@ -105,7 +107,9 @@ class Arrivals:
 def configured(build: Build | None, project: str, dataset: str) -> DataConfig:
     """The dataset's section of the project's configuration. Raises NotFound with what there is."""
     if build is None:
-        raise NotFound(f"project {project!r} has no build yet", hint="Push it first: its conveyor.toml names the datasets.")
+        raise NotFound(
+            f"project {project!r} has no build yet", hint="Push it first: its conveyor.toml names the datasets."
+        )
     found = build.config.data.get(dataset)
     if found is None:
         names = ", ".join(sorted(build.config.data)) or "none"

@@ -89,7 +89,9 @@ class BuildRecipe:
         tx.delete(BUILDS, build.id)
         tx.put(BUILDS, build)
         tx.append(
-            context.event("build.ready", f"project/{run.project}", run.project, commit=params.commit, build=digest, run=run.id)
+            context.event(
+                "build.ready", f"project/{run.project}", run.project, commit=params.commit, build=digest, run=run.id
+            )
         )
         return run
 

@@ -98,7 +98,13 @@ class Desk:
             return tx.find(PROJECTS, limit=1000, newest=False)
 
     def events(
-        self, *, after: int = 0, subject: str | None = None, types: tuple[str, ...] = (), limit: int = 100, newest: bool = False
+        self,
+        *,
+        after: int = 0,
+        subject: str | None = None,
+        types: tuple[str, ...] = (),
+        limit: int = 100,
+        newest: bool = False,
     ) -> list[Event]:
         with self._context.records.read() as tx:
             return tx.events(after=after, subject=subject, types=types, limit=min(limit, 1000), newest=newest)
@@ -128,7 +134,9 @@ class Desk:
         run = self.run(id_)
         names = [each.name for each in run.steps]
         if not names:
-            return LogChunk("", run.error + "\n" if offset == 0 and run.error else "", offset + 1, run.state is not RunState.RUNNING)
+            return LogChunk(
+                "", run.error + "\n" if offset == 0 and run.error else "", offset + 1, run.state is not RunState.RUNNING
+            )
         if step and step not in names:
             raise NotFound(f"run {id_} has no step {step!r}", hint=f"Its steps are: {', '.join(names)}.")
         step = step or names[0]
@@ -181,7 +189,9 @@ class Desk:
     def upload(self, project: str, dataset: str, file: str, path: Path) -> Accepted:
         """Takes a file over for a dataset. Once this returns, its bytes and the note of its arrival are durable."""
         if not file or len(file) > 255 or file != Path(file).name or not file.isprintable():
-            raise InputRejected(f"{file[:80]!r} cannot be a file's name", hint="Give a plain name such as 2018-04-01.parquet.")
+            raise InputRejected(
+                f"{file[:80]!r} cannot be a file's name", hint="Give a plain name such as 2018-04-01.parquet."
+            )
         context = self._context
         with context.records.read() as tx:
             arrivals.configured(latest_build(tx, project), project, dataset)
@@ -267,5 +277,3 @@ def _chunk(path: Path, name: str, offset: int, *, ended: bool) -> LogChunk:
         file.seek(offset)
         raw = file.read(_CHUNK)
     return LogChunk(name, raw.decode(errors="replace"), offset + len(raw), ended and len(raw) < _CHUNK)
-
-

@@ -28,7 +28,9 @@ def new_run(id_: str, build: Build, data: DataConfig, arrivals: Sequence[Arrival
     params = {"dataset": data.name, "build": build.id, "arrivals": [arrival.id for arrival in arrivals]}
     step = Step("ingest", timeout=timedelta(minutes=30), retries=1)
     files = arrivals[0].file if len(arrivals) == 1 else f"{len(arrivals)} files"
-    return Run(id_, build.project, KIND, f"{build.project}/{data.name}", params, (step,), now, reason=f"{files} arrived")
+    return Run(
+        id_, build.project, KIND, f"{build.project}/{data.name}", params, (step,), now, reason=f"{files} arrived"
+    )
 
 
 class IngestRecipe:
@@ -113,7 +115,9 @@ class IngestRecipe:
             if run.state is RunState.CANCELLED:
                 tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
             else:
-                self._refuse(tx, run, arrival, run.error, "See the run's log; add the file again once the cause is mended.")
+                self._refuse(
+                    tx, run, arrival, run.error, "See the run's log; add the file again once the cause is mended."
+                )
 
     def _file(
         self, tx: Transaction, run: Run, arrival: Arrival, file: IngestedFile, outputs: dict[str, str], version: int
@@ -141,7 +145,12 @@ class IngestRecipe:
             )
             tx.append(
                 context.event(
-                    "data.quarantined", subject, run.project, file=arrival.file, rows=file.quarantined, reasons=file.reasons
+                    "data.quarantined",
+                    subject,
+                    run.project,
+                    file=arrival.file,
+                    rows=file.quarantined,
+                    reasons=file.reasons,
                 )
             )
         note = f"{file.rows:,} rows taken" + (f", {file.quarantined:,} in quarantine" if file.quarantined else "")

@@ -122,7 +122,9 @@ class Inputs:
         return Resolved(spec, f"step {outputs[OUTPUT]}")
 
 
-def cache_key(what: str, code: str, environment: str, params: dict[str, Any], inputs: list[Resolved], *more: str) -> str:
+def cache_key(
+    what: str, code: str, environment: str, params: dict[str, Any], inputs: list[Resolved], *more: str
+) -> str:
     """Digest of all that a step's outputs depend on."""
     parts = [what, code, environment, wire.to_json(params).decode(), *(i.spec.name + i.content for i in inputs), *more]
     return digest_bytes("\0".join(parts).encode())

@@ -70,7 +70,12 @@ class MigrateRecipe:
         return bool(service.database) and service.database not in service.env
 
     def _backup(self, run: Run, environment: str, real: Path) -> Path:
-        return self._context.settings.home / "backups" / environment / f"before-release-{run.params['release']}-{real.name}"
+        return (
+            self._context.settings.home
+            / "backups"
+            / environment
+            / f"before-release-{run.params['release']}-{real.name}"
+        )
 
 
 def _copy(source: Path, target: Path) -> str:

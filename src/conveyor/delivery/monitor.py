@@ -64,7 +64,9 @@ class Monitor:
             log = ObservationLog(directory)
             with self._context.records.read() as tx:
                 version = tx.get(MODEL_VERSIONS, f"{project}/{model.name}@{directory.name}")
-                cursor = tx.get(CURSORS, _cursor_id(project, model, directory)) or Cursor(_cursor_id(project, model, directory))
+                cursor = tx.get(CURSORS, _cursor_id(project, model, directory)) or Cursor(
+                    _cursor_id(project, model, directory)
+                )
             for name in cursor.names:
                 log.delete(directory / name)
             batch = self._read(log)
@@ -92,7 +94,9 @@ class Monitor:
         part = self._part(version, batch.predictions)
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
-            now_open, closed = observe(opened, batch.predictions, manifest.profile, version.signature.features, model.monitor)
+            now_open, closed = observe(
+                opened, batch.predictions, manifest.profile, version.signature.features, model.monitor
+            )
             tx.put(OPEN_WINDOWS, now_open)
             if part is not None:
                 tx.put(PREDICTION_PARTS, part)

@@ -86,7 +86,9 @@ class Pushes:
         )
         now = context.clock.now()
         params = {"commit": commit, "branch": branch}
-        run = Run(context.new_id(), project, build.KIND, commit, params, (), now, RunState.FAILED, ended=now, error=message)
+        run = Run(
+            context.new_id(), project, build.KIND, commit, params, (), now, RunState.FAILED, ended=now, error=message
+        )
         tx.put(RUNS, run)
 
     def _supersede(self, tx: Transaction, project: str, commit: str) -> None:
@@ -95,5 +97,7 @@ class Pushes:
         for run in tx.find(RUNS, where={"project": project, "kind": build.KIND, "state": RunState.RUNNING}):
             tx.put(RUNS, replace(run, cancel=f"superseded by {commit[:8]}"))
             tx.append(
-                context.event("code.superseded", f"project/{project}", project, commit=run.subject, newer=commit, run=run.id)
+                context.event(
+                    "code.superseded", f"project/{project}", project, commit=run.subject, newer=commit, run=run.id
+                )
             )

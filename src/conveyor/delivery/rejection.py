@@ -23,7 +23,9 @@ def reject(
         rejected[component] = reason
         if kind == "build":
             tx.append(
-                context.event("build.rejected", f"environment/{environment.id}", environment.project, build=what, reason=reason)
+                context.event(
+                    "build.rejected", f"environment/{environment.id}", environment.project, build=what, reason=reason
+                )
             )
             continue
         name, _, number = what.rpartition("@")
@@ -31,7 +33,11 @@ def reject(
         tx.put(MODEL_VERSIONS, replace(version, status=ModelStatus.REJECTED))
         tx.append(
             context.event(
-                "model.rejected", f"model/{environment.project}/{name}", environment.project, version=int(number), reason=reason
+                "model.rejected",
+                f"model/{environment.project}/{name}",
+                environment.project,
+                version=int(number),
+                reason=reason,
             )
         )
     return replace(environment, rejected=rejected)
@@ -49,13 +55,18 @@ def roll_back(context: Context, tx: Transaction, environment_id: str, to: int | 
         return f"release {rollout.release} is being aborted"
     if environment.rollout is not None:
         raise Conflict(
-            f"release {environment.rollout} is being rolled out", hint="Roll back without --to first; that aborts it at once."
+            f"release {environment.rollout} is being rolled out",
+            hint="Roll back without --to first; that aborts it at once.",
         )
     if environment.live is None:
         raise Conflict(f"nothing is live in {environment_id}", hint="There is nothing to roll back.")
     live = tx.need(RELEASES, f"{environment.id}/{environment.live}")
     history = [tx.get(RELEASES, f"{environment.id}/{number}") for number in range(live.number - 1, 0, -1)]
-    earlier = [r for r in history if r and r.components != live.components and not set(r.components) & set(environment.rejected)]
+    earlier = [
+        r
+        for r in history
+        if r and r.components != live.components and not set(r.components) & set(environment.rejected)
+    ]
     target = next((release for release in earlier if to is None or release.number == to), None)
     if target is None:
         raise NotFound(

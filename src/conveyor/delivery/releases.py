@@ -31,7 +31,9 @@ from conveyor.stores.collections import (
 from conveyor.stores.records import Transaction
 
 _BUSY, _IDLE = 0.1, 1.0
-_CONVERGE_EVERY = timedelta(seconds=5)  # how soon a difference between wish and world is mended when nothing else happens
+_CONVERGE_EVERY = timedelta(
+    seconds=5
+)  # how soon a difference between wish and world is mended when nothing else happens
 _GRACE = timedelta(seconds=2)  # a process may fail once right after its start
 
 
@@ -73,11 +75,17 @@ class Releases:
         builds = tuple(tx.find(BUILDS, where={"project": project.name}, limit=20))
         names = {name for build in builds[:1] for name in build.config.models}
         models = {
-            name: tuple(tx.find(MODEL_VERSIONS, where={"model": f"{project.name}/{name}", "status": ModelStatus.READY}, limit=20))
+            name: tuple(
+                tx.find(
+                    MODEL_VERSIONS, where={"model": f"{project.name}/{name}", "status": ModelStatus.READY}, limit=20
+                )
+            )
             for name in names
         }
         for config in newest.config.environments.values():
-            environment = tx.get(ENVIRONMENTS, f"{project.name}/{config.name}") or Environment(project.name, config.name)
+            environment = tx.get(ENVIRONMENTS, f"{project.name}/{config.name}") or Environment(
+                project.name, config.name
+            )
             if environment.rollout is None:
                 composition = compose(environment, live_release(tx, environment), builds, models)
                 found.append((environment, composition))
@@ -97,7 +105,14 @@ class Releases:
         number = environment.releases + 1
         build = composition.build
         release = Release(
-            environment.project, environment.name, number, build.digest, build.commit, composition.models, composition.reason, now
+            environment.project,
+            environment.name,
+            number,
+            build.digest,
+            build.commit,
+            composition.models,
+            composition.reason,
+            now,
         )
         with context.transaction() as tx:
             quick = any(
@@ -106,7 +121,14 @@ class Releases:
             )
             migration = migrate.new_run(context.new_id(), release, build, now) if not quick else None
             rollout = Rollout(
-                f"{release.id}", environment.id, number, environment.live, now, now, quick=quick, migration=migration.id if migration else ""
+                f"{release.id}",
+                environment.id,
+                number,
+                environment.live,
+                now,
+                now,
+                quick=quick,
+                migration=migration.id if migration else "",
             )
             if migration is not None:
                 tx.put(RUNS, migration)
@@ -115,7 +137,12 @@ class Releases:
             tx.put(ENVIRONMENTS, replace(environment, releases=number, rollout=rollout.id, waiting=""))
             tx.append(
                 self._event(
-                    "release.created", environment, release=number, reason=release.reason, commit=release.commit, models=release.models
+                    "release.created",
+                    environment,
+                    release=number,
+                    reason=release.reason,
+                    commit=release.commit,
+                    models=release.models,
                 )
             )
         return True
@@ -187,7 +214,13 @@ class Releases:
             )
 
     def _entered(
-        self, tx: Transaction, environment: Environment, release: Release, before: Rollout, rollout: Rollout, changed: dict[str, Target]
+        self,
+        tx: Transaction,
+        environment: Environment,
+        release: Release,
+        before: Rollout,
+        rollout: Rollout,
+        changed: dict[str, Target],
     ) -> Environment:
         """What follows from entering a phase: who is live, what is rejected, which events tell it."""
         if rollout.phase is Phase.LIVE:
@@ -199,7 +232,12 @@ class Releases:
             environment = reject(self._context, tx, environment, components, rollout.abort)
             tx.append(
                 self._event(
-                    "rollout.aborted", environment, release=release.number, reason=rollout.abort, target=rollout.culprit, phase=before.phase
+                    "rollout.aborted",
+                    environment,
+                    release=release.number,
+                    reason=rollout.abort,
+                    target=rollout.culprit,
+                    phase=before.phase,
                 )
             )
             if environment.live == release.number:
@@ -209,7 +247,13 @@ class Releases:
             return environment
         if rollout.phase is Phase.ROLLED_BACK:
             tx.append(
-                self._event("rollout.rolled_back", environment, release=release.number, back_to=rollout.previous, reason=rollout.abort)
+                self._event(
+                    "rollout.rolled_back",
+                    environment,
+                    release=release.number,
+                    back_to=rollout.previous,
+                    reason=rollout.abort,
+                )
             )
             return replace(environment, rollout=None)
         if rollout.phase is Phase.DONE:

@@ -73,7 +73,9 @@ class Retrain:
                 if state != record.state:
                     tx.put(GOVERNORS, replace(record, state=state))
 
-    def _noticed(self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig) -> GovernorState:
+    def _noticed(
+        self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig
+    ) -> GovernorState:
         subject = f"{build.project}/{model.name}"
         if event.type == "data.version_created":
             names = {f"data/{build.project}/{data.name}" for data in datasets_of(build.config, model.inputs)}
@@ -95,7 +97,9 @@ class Retrain:
         kind = TriggerKind(event.type.removeprefix("signal."))
         return governor.noticed(state, Trigger(kind, event.time, event.data["message"]))
 
-    def _code(self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig) -> GovernorState:
+    def _code(
+        self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig
+    ) -> GovernorState:
         newest = tx.find(MODEL_VERSIONS, where={"model": state.id}, limit=1)
         if newest and newest[0].code == self._recipe.code(build, model):
             return state

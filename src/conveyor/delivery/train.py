@@ -123,9 +123,14 @@ class TrainRecipe:
     def code(self, build: Build, model: ModelConfig) -> str:
         """Digest of all code that the model depends on: its train function's and its steps'."""
         tree = self._context.settings.builds / build.tree
-        functions = [model.train, *(run for n in steps_before(build.config, model.inputs) if (run := build.config.steps[n].run))]
+        functions = [
+            model.train,
+            *(run for n in steps_before(build.config, model.inputs) if (run := build.config.steps[n].run)),
+        ]
         params = wire.to_json(model.params).decode()
-        return cache_key("code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, [])
+        return cache_key(
+            "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
+        )
 
     def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[str, datetime | None, int]:
         data = datasets_of(config, model.inputs)[0]

@@ -110,7 +110,11 @@ class World:
         """The record of every process that is wanted, with a port that it keeps."""
         with self._context.records.read() as tx:
             known = {instance.id: instance for instance in tx.find(INSTANCES, limit=10_000)}
-        wanted = {f"{target.cluster}-{replica}": (target, replica) for target in targets.values() for replica in range(target.replicas)}
+        wanted = {
+            f"{target.cluster}-{replica}": (target, replica)
+            for target in targets.values()
+            for replica in range(target.replicas)
+        }
         fresh = [self._new(id_, target, replica) for id_, (target, replica) in wanted.items() if id_ not in known]
         if fresh:
             with self._context.transaction() as tx:

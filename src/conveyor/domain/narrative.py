@@ -45,7 +45,12 @@ def _figure(value: Any) -> str:
 def _work(event: Event) -> str:
     kind, about = event.data["kind"], str(event.data["about"])
     what = _commit(about) if kind == "build" else about.partition("/")[2] or about
-    names = {"build": "The build of", "ingest": "The ingest into", "train": "The training of", "migrate": "The migration for"}
+    names = {
+        "build": "The build of",
+        "ingest": "The ingest into",
+        "train": "The training of",
+        "migrate": "The migration for",
+    }
     return f"{names.get(kind, f'The {kind} run of')} {what}"
 
 
@@ -65,7 +70,8 @@ def _invalid(event: Event) -> str:
 def _version_created(event: Event) -> str:
     data = event.data
     until = f", up to {str(data['until'])[:10]}" if data.get("until") else ""
-    return f"Version {data['version']} of {_name(event)} has {_rows(data['rows'])}, {int(data['new_rows']):,} of them new{until}"
+    rows = f"{_rows(data['rows'])}, {int(data['new_rows']):,} of them new"
+    return f"Version {data['version']} of {_name(event)} has {rows}{until}"
 
 
 def _quarantined(event: Event) -> str:
@@ -74,7 +80,8 @@ def _quarantined(event: Event) -> str:
 
 
 def _refused_file(event: Event) -> str:
-    return f"{event.data['file']} was not taken into {_name(event)}, and is kept: {event.data['error']} {event.data.get('hint', '')}"
+    why = f"{event.data['error']} {event.data.get('hint', '')}"
+    return f"{event.data['file']} was not taken into {_name(event)}, and is kept: {why}"
 
 
 def _decided(event: Event) -> str:
@@ -115,14 +122,16 @@ def _quality(event: Event) -> str:
     if data["value"] is None:
         return f"{data['metric']} of version {data['version']} of {_name(event)} is undefined on {_rows(data['rows'])}"
     spread = f" ({_figure(data['low'])} to {_figure(data['high'])})" if data.get("low") is not None else ""
-    return f"Version {data['version']} of {_name(event)} has {data['metric']} {_figure(data['value'])}{spread} on {_rows(data['rows'])} with labels"
+    told = f"{data['metric']} {_figure(data['value'])}{spread} on {_rows(data['rows'])} with labels"
+    return f"Version {data['version']} of {_name(event)} has {told}"
 
 
 def _window(event: Event) -> str:
     data = event.data
     worst = max(data["psi"].items(), key=lambda item: item[1], default=None)
     moved = f"; largest PSI {worst[1]:.2f}, of {worst[0]}" if worst else ""
-    return f"Window {data['window']} of version {data['version']} of {_name(event)} closed over {_rows(data['rows'])}{moved}"
+    which = f"Window {data['window']} of version {data['version']} of {_name(event)}"
+    return f"{which} closed over {_rows(data['rows'])}{moved}"
 
 
 def _created(event: Event) -> str:

@@ -110,10 +110,7 @@ def compose(
 
 
 def _fit(environment: Environment, version: ModelVersion) -> bool:
-    return (
-        version.status is ModelStatus.READY
-        and f"model:{version.name}@{version.version}" not in environment.rejected
-    )
+    return version.status is ModelStatus.READY and f"model:{version.name}@{version.version}" not in environment.rejected
 
 
 def _why(live: Release | None, build: Build, models: dict[str, int]) -> str:

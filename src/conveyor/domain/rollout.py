@@ -216,7 +216,10 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
         live = target.old.errors / target.old.requests if target.old.requests else 0.0
         low = wilson_lower(count.errors, count.requests)
         if low > max(bound.error_rate, live):
-            return name, f"{name} answered {count.errors} of {count.requests} requests with 5xx (bound {bound.error_rate:.1%})"
+            return (
+                name,
+                f"{name} answered {count.errors} of {count.requests} requests with 5xx (bound {bound.error_rate:.1%})",
+            )
         slow = bound.latency_p99_ms
         if slow is not None and count.p99_ms is not None and count.requests >= 200 and count.p99_ms > slow:
             return name, f"{name} has a p99 of {count.p99_ms:.0f} ms over {count.requests} requests (bound {slow:g} ms)"

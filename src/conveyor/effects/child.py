@@ -13,7 +13,6 @@ Imports are few on purpose: it starts in the time of a bare interpreter.
 import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 import time

@@ -197,9 +197,7 @@ def _route(route: Route) -> Json:
     }
     if route.mirror:
         everything = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-        action["request_mirror_policies"] = [
-            {"cluster": route.mirror, "runtime_fraction": everything}
-        ]
+        action["request_mirror_policies"] = [{"cluster": route.mirror, "runtime_fraction": everything}]
     return {"match": match, "route": action}
 
 

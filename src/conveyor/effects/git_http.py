@@ -52,8 +52,12 @@ async def run(
         env["CONTENT_LENGTH"] = given["content-length"]
     try:
         process = await asyncio.create_subprocess_exec(
-            "git", "http-backend", env=env,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            "git",
+            "http-backend",
+            env=env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
     except FileNotFoundError as problem:
         raise Unavailable("git is not installed", hint="Install git.") from problem

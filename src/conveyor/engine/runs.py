@@ -35,9 +35,7 @@ class Runs:
     def turn(self) -> float:
         with self._context.records.read() as tx:
             open_runs = tx.find(RUNS, where={"state": RunState.RUNNING}, limit=1000, newest=False)
-        busy = Counter(
-            run.kind for run in open_runs for step in run.steps if step.state is StepState.RUNNING
-        )
+        busy = Counter(run.kind for run in open_runs for step in run.steps if step.state is StepState.RUNNING)
         for run in open_runs:
             self._turn(run, busy)
         return _BUSY if open_runs else _IDLE
@@ -118,7 +116,13 @@ class Runs:
         type_ = f"run.{run.state}"
         tx.append(
             self._context.event(
-                type_, f"run/{run.id}", run.project, kind=run.kind, about=run.subject, error=run.error, result=run.result
+                type_,
+                f"run/{run.id}",
+                run.project,
+                kind=run.kind,
+                about=run.subject,
+                error=run.error,
+                result=run.result,
             )
         )
         return run

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.model import ModelVersion
+from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
-from conveyor.domain.governor import GovernorRecord
-from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.state import (
     Alias,
     AliasMove,

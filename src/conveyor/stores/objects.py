@@ -103,7 +103,8 @@ class Objects:
     def _room(self, size: int) -> None:
         if self._root is not None and shutil.disk_usage(self._root).free < size + _RESERVE:
             raise NoSpace(
-                f"no room for {size:,} bytes in {self._root}", hint="Free some space; nothing was written, nothing is lost."
+                f"no room for {size:,} bytes in {self._root}",
+                hint="Free some space; nothing was written, nothing is lost.",
             )
 
     def _sync(self, digest: str) -> None:

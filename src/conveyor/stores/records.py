@@ -99,7 +99,12 @@ class Transaction:
         return found
 
     def find(
-        self, collection: Collection[T], *, where: Mapping[str, str] | None = None, limit: int = 100, newest: bool = True
+        self,
+        collection: Collection[T],
+        *,
+        where: Mapping[str, str] | None = None,
+        limit: int = 100,
+        newest: bool = True,
     ) -> list[T]:
         """Documents by indexed columns, newest first unless told otherwise."""
         table = self._tables[collection.name]
@@ -109,7 +114,9 @@ class Transaction:
 
     def count(self, collection: Collection[Any], *, where: Mapping[str, str] | None = None) -> int:
         table = self._tables[collection.name]
-        return int(self._connection.execute(_filtered(select(func.count()).select_from(table), table, where)).scalar_one())
+        return int(
+            self._connection.execute(_filtered(select(func.count()).select_from(table), table, where)).scalar_one()
+        )
 
     def put(self, collection: Collection[T], document: T) -> None:
         """Inserts, or replaces the document of the same key; its place in the order stays."""

@@ -59,7 +59,9 @@ def _general(router: APIRouter, desk: Desk) -> None:
     async def stream(request: Request, after: int | None = None) -> StreamingResponse:
         last = request.headers.get("last-event-id", "")
         start = int(last) if last.isdecimal() else after
-        return StreamingResponse(_events(desk, start), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return StreamingResponse(
+            _events(desk, start), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
 
     @router.get("/processes/{name}/log")
     def process_log(name: str, offset: int = 0) -> Response:
@@ -102,7 +104,9 @@ def _data(router: APIRouter, desk: Desk, settings: Settings) -> None:
                 os.fsync(target.fileno())
             return answer(await run_in_threadpool(desk.upload, project, dataset, file, path), 201)
         except OSError as error:
-            raise NoSpace(f"{file} could not be stored: {error.strerror}", hint="Free some space and send it again.") from error
+            raise NoSpace(
+                f"{file} could not be stored: {error.strerror}", hint="Free some space and send it again."
+            ) from error
         finally:
             path.unlink(missing_ok=True)
 
@@ -163,7 +167,9 @@ async def _body(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputRejected(f"the request's body is not right: {error}", hint="See docs/api.md for what it takes.") from error
+        raise InputRejected(
+            f"the request's body is not right: {error}", hint="See docs/api.md for what it takes."
+        ) from error
 
 
 async def _events(desk: Desk, after: int | None) -> AsyncIterator[bytes]:

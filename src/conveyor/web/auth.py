@@ -30,7 +30,8 @@ class Guard:
         if request.method in ("GET", "HEAD") and self.matches(request.cookies.get(COOKIE, "")):
             return
         raise Unauthorized(
-            "this needs the token of this Conveyor", hint="Send `Authorization: Bearer …`; the token is in .conveyor/token."
+            "this needs the token of this Conveyor",
+            hint="Send `Authorization: Bearer …`; the token is in .conveyor/token.",
         )
 
 

@@ -37,7 +37,11 @@ class Bundle:
 def _make() -> bytes:
     try:
         made = subprocess.run(
-            [sys.executable, "-I", "-c", _PROGRAM], capture_output=True, timeout=_SECONDS, env=clean_environment(), check=True
+            [sys.executable, "-I", "-c", _PROGRAM],
+            capture_output=True,
+            timeout=_SECONDS,
+            env=clean_environment(),
+            check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable("the charts' JavaScript could not be made", hint="Is vl-convert-python installed?") from error

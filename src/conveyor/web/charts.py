@@ -19,7 +19,7 @@ WORST = 5
 
 
 def quality_chart(measures: Sequence[Quality], versions: Sequence[ModelVersion], metric: str) -> Spec:
-    """Quality in use, one line a version over event time, with its interval; diamonds are the figures on the holdout."""
+    """Quality in use, one line a version over event time, with its interval; diamonds are on the holdout."""
     rows = [_measure(each) for each in measures if each.metric == metric and each.value is not None and each.last]
     held = [_held(each, metric) for each in versions if metric in each.metrics and each.labelled_until]
     # `measures` come newest first, so a version's first row is the end of its line: where its name stands.
@@ -127,7 +127,10 @@ def _chart(layers: list[Spec]) -> Spec:
 
 def _measure(each: Quality) -> dict[str, Any]:
     moment = each.last.isoformat() if each.last else ""
-    bounds = {"low": each.low if each.low is not None else each.value, "high": each.high if each.high is not None else each.value}
+    bounds = {
+        "low": each.low if each.low is not None else each.value,
+        "high": each.high if each.high is not None else each.value,
+    }
     return {"version": f"v{each.version}", "time": moment, "value": each.value, "rows": each.rows} | bounds
 
 
@@ -138,7 +141,8 @@ def _held(version: ModelVersion, metric: str) -> dict[str, Any]:
 
 
 def _time(field: str, title: str) -> Spec:
-    return {"field": field, "type": "temporal", "title": title, "scale": {"type": "utc"}}
+    axis = {"format": "%-d %b", "tickCount": 8, "labelOverlap": True}
+    return {"field": field, "type": "temporal", "title": title, "scale": {"type": "utc"}, "axis": axis}
 
 
 def _tip(field: str, type_: str = "nominal") -> Spec:

@@ -1,4 +1,4 @@
-"""What every page's route does around its handler: the token link, the sign-in page, errors as pages, the content policy."""
+"""What every page's route does around its handler: token link, sign-in page, errors as pages, content policy."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def git(settings: Settings, guard: Guard, poke: Callable[[], None]) -> APIRouter
     async def remote(project: str, path: str, request: Request) -> Response:
         if not _NAME.fullmatch(project):
             raise InputRejected(
-                f"{project!r} cannot name a project", hint="Use a lower-case letter, then lower-case letters, digits, - or _."
+                f"{project!r} cannot name a project",
+                hint="Use a lower-case letter, then lower-case letters, digits, - or _.",
             )
         repo = settings.repos / f"{project}.git"
         pushing = "git-receive-pack" in (path, request.query_params.get("service"))

@@ -17,7 +17,9 @@ def metrics(desk: Desk) -> APIRouter:
     @router.get("/readyz")
     def ready() -> Response:
         alive = desk.reconciling()
-        return Response("ok\n" if alive else "the reconciler is not running\n", 200 if alive else 503, media_type="text/plain")
+        return Response(
+            "ok\n" if alive else "the reconciler is not running\n", 200 if alive else 503, media_type="text/plain"
+        )
 
     @router.get("/metrics")
     def scrape() -> Response:
@@ -41,7 +43,10 @@ def _render(desk: Desk) -> str:
     for view in status.environments:
         labels = f'project="{view.project}",environment="{view.name}"'
         lines.append(f"conveyor_release_live{{{labels}}} {view.live.number if view.live else 0}")
-    lines += ["# HELP conveyor_model_version_live Version of a model that is live", "# TYPE conveyor_model_version_live gauge"]
+    lines += [
+        "# HELP conveyor_model_version_live Version of a model that is live",
+        "# TYPE conveyor_model_version_live gauge",
+    ]
     for model in status.models:
         labels = f'project="{model.project}",model="{model.name}"'
         lines.append(f"conveyor_model_version_live{{{labels}}} {model.live.version if model.live else 0}")

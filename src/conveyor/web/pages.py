@@ -157,9 +157,14 @@ def _renderer(settings: Settings, bundle: Bundle) -> Render:
         lstrip_blocks=True,
     )
     environment.filters |= {"when": _when, "short": lambda commit: commit[:8], "figure": _figure}
-    environment.globals |= {"took": board.took, "bundle": bundle.name, "api_url": settings.api_url, "home": str(settings.home)}
+    environment.globals |= {
+        "took": board.took,
+        "bundle": bundle.name,
+        "api_url": settings.api_url,
+        "home": str(settings.home),
+    }
 
-    def render(template: str, status: int = 200, **values: Any) -> Response:
+    def render(template: str, status: int = 200, /, **values: Any) -> Response:
         return HTMLResponse(environment.get_template(template).render(**values), status)
 
     return render

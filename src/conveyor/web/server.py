@@ -51,7 +51,9 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        missing = NotFound(f"{request.method} {request.url.path}: {error.detail}", hint="See docs/api.md for what there is.")
+        missing = NotFound(
+            f"{request.method} {request.url.path}: {error.detail}", hint="See docs/api.md for what there is."
+        )
         return answer(missing.as_dict(), error.status_code)
 
     @app.exception_handler(Exception)

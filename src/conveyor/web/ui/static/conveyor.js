@@ -65,16 +65,16 @@ function follow() {
 
 // --- charts
 
-let library = null;
-function vega() {
-  library ??= new Promise((resolve, reject) => {
+let loading = null; // the library itself makes the globals vega, vegaLite and vegaEmbed
+function library() {
+  loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = body.dataset.vega;
     script.onload = () => resolve(window.vegaEmbed);
-    script.onerror = () => { library = null; reject(new Error("the chart library did not load")); };
+    script.onerror = () => { loading = null; reject(new Error("the chart library did not load")); };
     document.head.append(script);
   });
-  return library;
+  return loading;
 }
 
 function look() {
@@ -95,7 +95,7 @@ async function drawCharts() {
     const spec = specs.get(url)[place.dataset.chart];
     const text = JSON.stringify(spec);
     if (!spec || drawn.get(place) === text) continue;
-    const embed = await vega();
+    const embed = await library();
     if (views.has(place)) views.get(place).finalize();
     const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, config: look() };
     views.set(place, await embed(place, spec, options));
