@@ -1,4 +1,4 @@
-"""The rollout under stepped time and arbitrary observations: it ends, abort wins, traffic grows only while all is well."""
+"""The rollout under stepped time and arbitrary observations: it ends, abort wins, traffic grows only while well."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ class Releases:
                 earlier.build == release.build and earlier.models == release.models
                 for earlier in tx.find(RELEASES, where={"environment": environment.id}, limit=20)
             )
-            migration = migrate.new_run(context.new_id(), release, build, now) if not quick else None
+            same_code = (live := live_release(tx, environment)) is not None and live.build == release.build
+            migration = None if quick or same_code else migrate.new_run(context.new_id(), release, build, now)
             rollout = Rollout(
                 f"{release.id}",
                 environment.id,

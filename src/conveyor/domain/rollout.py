@@ -228,7 +228,7 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
 
 def wilson_lower(errors: int, requests: int, z: float = 1.96) -> float:
     """Lower bound of the Wilson score interval of a proportion (Wilson 1927): what the error rate is at least."""
-    if requests == 0:
+    if requests == 0 or errors == 0:  # exactly: rounding must not cross a bound of zero
         return 0.0
     p = errors / requests
     centre = p + z * z / (2 * requests)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.request
 from collections.abc import Callable
@@ -191,7 +192,9 @@ class Story:
         day.land(self.workdir / "incoming")
         if number == 13:
             self._bad_data(day)
-        self._until(f"day {day.name} to be taken in", lambda: self._taken(f"{day.name}.parquet"), 60)
+        # The shop goes on with its next day while this one is taken in, but never more than a day ahead.
+        before = waiting[-2].name
+        self._until(f"day {before} to be taken in", lambda: self._taken(f"{before}.parquet"), 60)
         time.sleep(max(0.0, _DAY_SECONDS - (time.monotonic() - started)))
         if number >= 27 and not self.told.killed and any(run.kind == "train" for run in self.client.status().runs):
             self._kill()
@@ -231,7 +234,7 @@ class Story:
 
     def _payments(self, day: Day) -> None:
         temporary = self._payments_file.with_suffix(".new")
-        temporary.write_text(json.dumps(day.payments(400)))
+        temporary.write_text(json.dumps(day.payments(5000)))
         temporary.replace(self._payments_file)
 
     def _stop_traffic(self) -> dict[str, Any]:
@@ -260,7 +263,7 @@ class Story:
 
     def _quiet(self) -> bool:
         status = self.client.status()
-        busy = any(run.kind in ("train", "ingest", "build") for run in status.runs)
+        busy = any(run.kind in ("train", "build") for run in status.runs)
         return not busy and not any(environment.rollout for environment in status.environments)
 
     def _taken(self, file: str) -> bool:
@@ -298,7 +301,7 @@ class Story:
             for event in page:
                 told = event.type in _TOLD or (event.type == "governor.decided" and event.data["train"])
                 if told:
-                    self._say(sentence(event))
+                    self._say(textwrap.shorten(sentence(event), 200, placeholder=" …"))
 
     @property
     def events(self) -> list[Event]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_PACE = 0.16  # seconds between two requests of a client
+_PACE = 0.2  # seconds between two requests of a client
 _TIMEOUT = 30.0
 _NEW_CONNECTION = 0.3  # share of requests on a connection of their own
 
