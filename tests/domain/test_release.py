@@ -72,7 +72,7 @@ def test_never_what_was_rejected_and_always_the_newest_of_the_rest(
 def test_the_reason_names_what_changed() -> None:
     environment = Environment("p", "production", live=1)
     live = _release("a", {"m": 1})
-    versions = {"m": (_version(2), _version(1))}
+    versions: dict[str, tuple[ModelVersion, ...]] = {"m": (_version(2), _version(1))}
     assert compose(environment, live, (_build("a"),), versions).reason == "m v2"
     both = compose(environment, live, (_build("b"), _build("a")), versions).reason
     assert "push bcommit" in both

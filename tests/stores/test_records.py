@@ -31,11 +31,15 @@ def _event(number: int, type_: str = "data.arrived", subject: str = "data/p/d") 
 
 
 def test_a_transaction_is_all_or_nothing(records: Records) -> None:
-    with pytest.raises(RuntimeError, match="in the middle"), records.transaction() as tx:
-        tx.put(CURSORS, Cursor("c", seq=1))
-        tx.append(_event(1))
-        tx.acquire("lease", "me", NOW, TTL)
-        raise RuntimeError("in the middle")
+    def fails() -> None:
+        with records.transaction() as tx:
+            tx.put(CURSORS, Cursor("c", seq=1))
+            tx.append(_event(1))
+            tx.acquire("lease", "me", NOW, TTL)
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fails()
     with records.read() as tx:
         assert tx.get(CURSORS, "c") is None
         assert tx.events() == []

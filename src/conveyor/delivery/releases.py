@@ -228,8 +228,8 @@ class Releases:
             aliases.follow(self._context, tx, environment, release, f"release {release.number}")
             return replace(environment, live=release.number)
         if rollout.phase is Phase.ABORTING:
-            guilty = {changed[rollout.culprit]} if rollout.culprit in changed else set()
-            components = {t.component for t in guilty} or {t.component for t in changed.values()}
+            guilty = [changed[rollout.culprit]] if rollout.culprit in changed else list(changed.values())
+            components = {target.component for target in guilty}
             environment = reject(self._context, tx, environment, components, rollout.abort)
             tx.append(
                 self._event(
