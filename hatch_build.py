@@ -15,5 +15,12 @@ class ShipExamples(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ign
         root = Path(self.root)
         for path in sorted((root / "examples" / "shop").rglob("*")):
             inside = path.relative_to(root)
-            if path.is_file() and not any(part in ("__pycache__", ".conveyor", ".venv") for part in inside.parts):
+            if path.is_file() and not any(_left_out(part) for part in inside.parts):
                 build_data["force_include"][str(path)] = f"conveyor/{inside.as_posix()}"
+
+
+def _left_out(part: str) -> bool:
+    """What running the example leaves behind."""
+    return part in ("__pycache__", ".conveyor", ".venv", ".hypothesis") or (
+        part.startswith(".") and part.endswith("_cache")
+    )

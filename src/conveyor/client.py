@@ -1,4 +1,4 @@
-"""One typed client of the API, for the command line, tests and users. Light: the standard library's HTTP and msgspec."""
+"""One typed client of the API, for the command line, tests and users. Light: standard library HTTP and msgspec."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POLL = 0.2
 
 
 class Client:
-    """Talks to the API at `url` with `token`. Raises the error that the server raised; Unavailable when none answers."""
+    """Talks to the API at `url` with `token`. Raises what the server raised; Unavailable when none answers."""
 
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
         parts = urllib.parse.urlsplit(url)

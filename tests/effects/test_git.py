@@ -102,7 +102,7 @@ def test_push_export_clone(tmp_path: Path, remote: str) -> None:
     assert (info.sha, info.author, info.subject) == (sha, "Ann", "First: it's alive")
     assert timedelta() <= SystemClock().now() - info.time < timedelta(hours=1)
     assert git.read_file(bare, sha, "app.py") == b"print(1)\n"
-    with pytest.raises(NotFound, match="missing.py"):
+    with pytest.raises(NotFound, match=r"missing\.py"):
         git.read_file(bare, sha, "missing.py")
     with pytest.raises(NotFound):
         git.commit_info(bare, "0" * 40)

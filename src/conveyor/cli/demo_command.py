@@ -23,7 +23,7 @@ def demo(
     workdir: Annotated[Path | None, typer.Option(help="Where to play it; a fresh folder if not given.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave everything running at the end.")] = False,
 ) -> None:
-    """Push, train, serve, drift, retrain, roll back: the loop on real input. Example: conveyor demo --report report.json"""
+    """Push, train, serve, drift, retrain, roll back: the loop on real input. Example: conveyor demo --weeks 8"""
     from rich.console import Console
 
     from conveyor.cli.demo import story

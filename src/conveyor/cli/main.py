@@ -11,7 +11,7 @@ from conveyor.cli import data, demo_command, model, release, run, system
 from conveyor.cli.output import say, told
 
 app = typer.Typer(
-    help="Continuous delivery for software and machine-learning models. Start here: `conveyor up`, then `conveyor status`.",
+    help="Continuous delivery for software and for models. Start here: `conveyor up`, then `conveyor status`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

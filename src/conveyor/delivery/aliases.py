@@ -12,7 +12,7 @@ LIVE = "live"
 
 
 def follow(context: Context, tx: Transaction, environment: Environment, release: Release | None, reason: str) -> None:
-    """Moves `live` of every model to what the release that is live now has; other environments have an alias of their own."""
+    """Moves `live` of every model to what the live release has; other environments have an alias of their own."""
     name = LIVE if environment.name == "production" else f"{LIVE}-{environment.name}"
     for model, version in (release.models if release else {}).items():
         move(context, tx, environment.project, model, name, version, reason)

@@ -83,12 +83,8 @@ class Arrivals:
         context = self._context
         with context.records.read() as tx:
             dataset = f"{build.project}/{data.name}"
-            waiting = [
-                arrival
-                for arrival in tx.find(
-                    ARRIVALS, where={"dataset": dataset, "state": "waiting"}, limit=_BATCH, newest=False
-                )
-            ]
+            where = {"dataset": dataset, "state": "waiting"}
+            waiting = tx.find(ARRIVALS, where=where, limit=_BATCH, newest=False)
             if not waiting or open_runs(tx, ingest.KIND, dataset):
                 return
         newest = max(arrival.created for arrival in waiting)

@@ -1,4 +1,4 @@
-"""The recipe of a build: a commit becomes a source tree and an environment, both content-addressed, and its tests pass."""
+"""The recipe of a build: a commit becomes a source tree and an environment, both content-addressed; tests pass."""
 
 from __future__ import annotations
 
@@ -115,10 +115,9 @@ class BuildRecipe:
     def _test(self, service: ServiceConfig, params: Params, tree: Path, job: Path) -> Command:
         """Tests run in a copy, so that what they write does not become part of the build."""
         environment = envs.key(tree)
-        source = job / "src"
+        to = shlex.quote(str(job / "src"))
         return Command(
-            shell=f"mkdir -p {shlex.quote(str(source))} && cp -R {shlex.quote(str(tree))}/. {shlex.quote(str(source))} && "
-            f"cd {shlex.quote(str(source))} && {service.test}",
+            shell=f"mkdir -p {to} && cp -R {shlex.quote(str(tree))}/. {to} && cd {to} && {service.test}",
             env=clean_environment(self._context.settings.envs / environment) | service.env,
             key=digest_bytes(f"test\0{params.tree}\0{environment}\0{service.test}".encode()),
         )

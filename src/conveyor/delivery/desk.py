@@ -1,4 +1,4 @@
-"""The desk: everything that a client may ask of the control plane. The API, the pages and tests call this and nothing below."""
+"""The desk: everything that a client may ask of the control plane. The API, pages and tests call nothing below it."""
 
 from __future__ import annotations
 

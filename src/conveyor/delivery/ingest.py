@@ -1,4 +1,4 @@
-"""The recipe of an ingest: files are checked against the contract in the project's environment and become a dataset version."""
+"""The recipe of an ingest: files are checked in the project's environment and become a dataset version."""
 
 from __future__ import annotations
 

@@ -139,6 +139,8 @@ class Monitor:
         frame = scored(predictions)
         if frame.is_empty():
             return None
+        # A client that sends no event times means now.
+        frame = frame.with_columns(pl.coalesce("time", "at").alias("time"))
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
         digest = self._context.objects.put(buffer.getvalue())

@@ -75,7 +75,7 @@ class Pushes:
         tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
 
     def _invalid(self, tx: Transaction, project: str, branch: str, commit: str, error: Exception) -> None:
-        """The push is refused with every problem named; a run that failed keeps the address that the pusher saw alive."""
+        """The push is refused with every problem named; a failed run keeps the address that the pusher saw alive."""
         context = self._context
         message = error.message if isinstance(error, ConveyorError) else f"{_CONFIG} is not UTF-8 text"
         problems = list(error.problems) if isinstance(error, ConfigInvalid) else [message]

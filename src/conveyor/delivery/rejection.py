@@ -44,7 +44,7 @@ def reject(
 
 
 def roll_back(context: Context, tx: Transaction, environment_id: str, to: int | None, reason: str) -> str:
-    """Asks for a rollback; says what will happen. An open rollout is aborted, which brings the release before it back at once.
+    """Asks for a rollback; says what will happen. An open rollout is aborted: the release before it is back at once.
 
     Otherwise everything that came after the target release is ruled out, and the next release has its content.
     """

@@ -1,4 +1,4 @@
-"""The controller of retraining: turns events into triggers, asks the governor, starts what it decides, records every answer."""
+"""The controller of retraining: turns events into triggers, asks the governor, starts what it decides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cronsim import CronSim
 
 from conveyor.delivery import train
 from conveyor.delivery.inputs import datasets_of, labelled_rows, labels_known_until
-from conveyor.delivery.lookup import latest_build, latest_data, manifest_of, open_runs
+from conveyor.delivery.lookup import latest_build, latest_data, live_model, manifest_of, open_runs
 from conveyor.domain import governor
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
@@ -93,7 +93,10 @@ class Retrain:
         if event.type == "signal.data_fault":
             return governor.faulted(state, event.data["message"], event.time)
         if event.type == "monitor.window_closed":
-            return governor.sound(state) if not event.data.get("faulty") else state
+            # What an old version or a shadow is sent says nothing of the data that the live version sees.
+            live = live_model(tx, build.project, model.name)
+            ours = live is not None and live.version == event.data["version"]
+            return governor.sound(state) if ours and not event.data["faulty"] else state
         kind = TriggerKind(event.type.removeprefix("signal."))
         return governor.noticed(state, Trigger(kind, event.time, event.data["message"]))
 
@@ -207,7 +210,8 @@ def _short(model: ModelConfig, version: DatasetVersion, until: datetime | None) 
     if span >= needs * _ENOUGH:
         return ""
     have = max(span, timedelta(0)).total_seconds() / 86400
-    return f"labels are known for {have:.1f} days only; a holdout and as much before it need {needs.total_seconds() / 86400:.1f}"
+    wanted = needs.total_seconds() / 86400
+    return f"labels are known for {have:.1f} days only; a holdout and as much before it need {wanted:.1f}"
 
 
 def _due(schedule: str | None, ticked: datetime | None, now: datetime) -> bool:

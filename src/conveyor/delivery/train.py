@@ -1,4 +1,4 @@
-"""The recipe of a training: features, training, evaluation, gates; at its end there is a model version, ready or refused."""
+"""The recipe of a training: features, training, evaluation, gates; then a model version is ready or refused."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TrainRecipe:
         verdicts = gate.decide(model.gates, evaluation, banned, manifest.signature.features)
         passed = gate.passed(verdicts)
         newest = tx.find(MODEL_VERSIONS, where={"model": run.subject}, limit=1)
-        root, until, rows = self._labels(build.config, model, run)
+        until, rows = self._labels(build.config, model, run)
         version = ModelVersion(
             project=run.project,
             name=model.name,
@@ -132,11 +132,11 @@ class TrainRecipe:
             "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
         )
 
-    def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[str, datetime | None, int]:
+    def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[datetime | None, int]:
         data = datasets_of(config, model.inputs)[0]
         version = Inputs(self._context, config, run).version(data.name)
         until = labels_known_until(data, version)
-        return data.name, until, labelled_rows(manifest_of(self._context.objects, version), until)
+        return until, labelled_rows(manifest_of(self._context.objects, version), until)
 
     def _python(self, build: Build, module: str, job: Path, spec: object, key: str | None) -> Command:
         settings = self._context.settings

@@ -1,4 +1,4 @@
-"""What must be running and how traffic is split, carried out: level-triggered, so that a crash is a later observation."""
+"""What must run and how traffic is split, carried out: level-triggered, so that a crash is a later observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Contracts: what rows of a dataset must satisfy, said by inline rules. Pure description; `sdk/contracts.py` applies them to frames."""
+"""Contracts: what rows of a dataset must satisfy, as inline rules. Pure description; `sdk/contracts.py` applies
+them."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class Rule:
 
 
 def rules_of(inline: Mapping[str, Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """The inline form of `conveyor.toml`, column -> {min, max, ...}, as rules; switches that are off (`unique = false`) are left out."""
+    """The form of `conveyor.toml`, column -> {min, max, ...}, as rules; switches that are off are left out."""
     return tuple(
         Rule(column, RuleKind(kind), value)
         for column, demands in inline.items()

@@ -1,4 +1,4 @@
-"""Dataset versions: immutable manifests of content-addressed parts, and what an ingest says about the files it was given."""
+"""Dataset versions: immutable manifests of content-addressed parts, and what an ingest says about its files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ def utc(moment: datetime) -> datetime:
 def known_until(version_last: datetime, delay: timedelta) -> datetime:
     """The event time up to which labels have arrived, when the newest row known has the event time `version_last`.
 
-    A label is known `delay` after its row's event time, so at `version_last` the rows up to `version_last - delay` have theirs.
+    A label is known `delay` after its row's event time, so at `version_last` the rows up to `version_last - delay`
+    have theirs.
     """
     return utc(version_last) - delay
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet object of a version. `source` is the name of the file that it came from, `source_digest` the BLAKE3 of that file's bytes."""
+    """One Parquet object of a version. `source` names the file it came from, `source_digest` is the BLAKE3 of its
+    bytes."""
 
     digest: str
     rows: int
@@ -59,7 +61,7 @@ class Manifest:
         return next((part for part in self.parts if part.source_digest == source_digest), None)
 
     def within(self, since: datetime | None, until: datetime | None) -> Manifest:
-        """Only the parts that may hold rows with `since <= event time <= until`; a part without a time range is kept."""
+        """Only parts that may hold rows with `since <= event time <= until`; one without a time range is kept."""
 
         def touches(part: Part) -> bool:
             early = since is not None and part.last is not None and utc(part.last) < utc(since)
@@ -140,7 +142,7 @@ class IngestedFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """`schema` is the dataset's after this ingest (unchanged when no file was accepted); `profile` is of all accepted rows together."""
+    """`schema` is the dataset's after this ingest (unchanged when no file was accepted); `profile` of all accepted."""
 
     files: tuple[IngestedFile, ...]
     schema: dict[str, str]

@@ -120,7 +120,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class GovernorRecord:
-    """A model's governor as it is kept: its state, its last decision, and the last tick of the schedule that was honoured."""
+    """A model's governor as it is kept: state, last decision, and the last tick of the schedule that was honoured."""
 
     state: GovernorState
     last: Decision | None = None

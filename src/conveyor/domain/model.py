@@ -30,7 +30,8 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model takes and gives. The ONNX graph has one FP32 input [-1, len(features)]; clients may also send one tensor a feature."""
+    """What a model takes and gives. The graph has one FP32 input [-1, len(features)]; clients may send a tensor a
+    feature."""
 
     features: tuple[str, ...]
     inputs: tuple[Tensor, ...]
@@ -42,7 +43,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row of the holdout and the score that the native estimator gave it: readiness means the server gives the same."""
+    """A row of the holdout and the score of the native estimator: readiness means that the server gives the same."""
 
     row: tuple[float, ...]
     score: float

@@ -145,7 +145,7 @@ def _after(step: Step, result: JobResult, now: datetime) -> Step:
 
 
 def _retry_or_fail(step: Step, error: str, now: datetime, spare: int = 0) -> Step:
-    """Another attempt while there are retries left; a lost process has one to spare, since the fault was not the user's."""
+    """Another attempt while retries are left; a lost process has one to spare: the fault was not the user's."""
     if step.attempt < 1 + step.retries + spare:
         return replace(step, state=StepState.PENDING, error=error)
     return replace(step, state=StepState.FAILED, ended=now, error=error)

@@ -17,7 +17,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file that was taken over for a dataset: its bytes are an object, so nothing is lost whatever happens to the file."""
+    """A file that was taken over for a dataset: its bytes are an object, so the file itself may go."""
 
     id: str
     project: str

@@ -52,7 +52,8 @@ class TrainSpec:
     """Rows of the first input are sliced by event time, k being `known_until`:
 
     holdout (k - holdout, k], training (k - holdout - gap - window, k - holdout - gap].
-    Without `window` training reaches back to the first row; without `holdout` the newest fifth of the time range is held out.
+    Without `window` training reaches back to the first row; without `holdout` the newest fifth of the time range is
+    held out.
     """
 
     model: str
@@ -138,7 +139,7 @@ class IngestFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestSpec:
-    """`schema` is the previous version's (column -> polars dtype); None for the first version. `OUT/report.json` gets an IngestReport."""
+    """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport."""
 
     data: DataConfig
     files: tuple[IngestFile, ...]

@@ -10,18 +10,25 @@ kernel kills the command (PR_SET_PDEATHSIG, Linux), and whoever looks next kills
 Imports are few on purpose: it starts in the time of a bare interpreter.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing typing would cost a tenth of the start
+    pass
 
 GRACE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 
 
-def identity(pid):
+def identity(pid: int) -> str:
     """As `conveyor.effects.identity.identity`; this file stands alone."""
     if sys.platform.startswith("linux"):
         with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - pathlib costs a third of the start
@@ -34,7 +41,7 @@ def identity(pid):
     return text.strip().partition(" ")[2].strip()
 
 
-def write(path, value):
+def write(path: str, value: dict[str, object]) -> None:
     temp = f"{path}.{os.getpid()}"
     with open(temp, "w") as file:  # noqa: PTH123
         json.dump(value, file)
@@ -43,7 +50,7 @@ def write(path, value):
     os.replace(temp, path)  # noqa: PTH105
 
 
-def claim():
+def claim() -> bool:
     """True for exactly one of all wrappers that are started on this folder.
 
     The content is complete before the name exists: a link of a finished file, which fails when the name is taken.
@@ -59,7 +66,7 @@ def claim():
         os.unlink(temp)  # noqa: PTH108
 
 
-def die_with(parent):
+def die_with(parent: int) -> None:
     """In the command's process, before exec: be killed when the wrapper is."""
     if not sys.platform.startswith("linux"):
         return
@@ -70,7 +77,7 @@ def die_with(parent):
         os._exit(1)
 
 
-def launch(job, log):
+def launch(job: dict, log: int) -> int:  # type: ignore[type-arg]
     """Fork and exec the command in its own session; returns its pid. A failed exec ends it with 127."""
     parent = os.getpid()
     if sys.platform.startswith("linux"):
@@ -106,15 +113,16 @@ def launch(job, log):
         os._exit(127)
 
 
-def end(pgid, number):
+def end(pgid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, number)
 
 
-def wait(pid, timeout_seconds, cancelled):
+def wait(pid: int, timeout_seconds: float | None, cancelled: list[bool]) -> tuple[int, resource.struct_rusage, bool]:
     """(status, usage, timed_out): waits with signals as the clock, so that an idle wrapper costs nothing."""
     deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
-    timed_out, kill_at = False, None
+    timed_out = False
+    kill_at: float | None = None
     while True:
         found, status, usage = os.wait4(pid, os.WNOHANG)
         if found:
@@ -133,7 +141,7 @@ def wait(pid, timeout_seconds, cancelled):
             cancelled.append(True)
 
 
-def nap(seconds):
+def nap(seconds: float) -> int | None:
     """Sleep until a child ended or TERM came; both are blocked, so neither gets lost between two looks."""
     if hasattr(signal, "sigtimedwait"):
         info = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, seconds)
@@ -142,18 +150,24 @@ def nap(seconds):
     return signal.sigwait({signal.SIGTERM}) if signal.SIGTERM in signal.sigpending() else None
 
 
-def main(job_dir):
+def main(job_dir: str) -> None:
     os.chdir(job_dir)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
     if os.path.exists("result.json") or not claim():  # noqa: PTH110
         return
     started = time.time()
-    result = {"exit_code": None, "started": started, "timed_out": False, "cancelled": False, "error": None}
+    result: dict[str, object] = {
+        "exit_code": None,
+        "started": started,
+        "timed_out": False,
+        "cancelled": False,
+        "error": None,
+    }
     try:
         with open("job.json") as file:  # noqa: PTH123
             job = json.load(file)
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        cancelled = []
+        cancelled: list[bool] = []
         pid = launch(job, log)
         status, usage, timed_out = wait(pid, job.get("timeout_seconds"), cancelled)
         code = os.waitstatus_to_exitcode(status)

@@ -18,7 +18,7 @@ _BACKOFF = (0.2, 1.0, 5.0, 15.0)  # seconds after an unexpected error, by how of
 
 
 class Controller(Protocol):
-    """A part of the loop. `turn` does what can be done now, without waiting, and says in how many seconds to come back."""
+    """A part of the loop. `turn` does what can be done now, without waiting; says in how many seconds to come back."""
 
     name: str
 

@@ -36,6 +36,7 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
     rows = table.matrix(holdout, manifest.signature.features)
     scores = onnx.score(session, rows, manifest.signature.score).astype(np.float64)
     classification = METRICS[spec.metric].classification
+    comparison, not_compared = against_live(spec, holdout, truth, scores)
     return Evaluation(
         metric=spec.metric,
         value=statistics.compute(spec.metric, truth, scores),
@@ -46,9 +47,10 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
         single_feature_auc=single_feature_auc(truth, rows, manifest.signature.features) if classification else {},
         parity_max_abs_difference=training.parity.max_abs_difference,
         nonfinite_outputs=int((~np.isfinite(scores)).sum()),
-        comparison=against_live(spec, holdout, truth, scores),
+        comparison=comparison,
         baseline=against_baseline(spec, holdout, truth, scores),
         slices=by_slice(spec, holdout, truth, scores),
+        not_compared=not_compared,
     )
 
 
@@ -78,16 +80,17 @@ def compare(spec: EvaluateSpec, truth: Floats, scores: Floats, other: Floats, ve
     )
 
 
-def against_live(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> Comparison | None:
-    """None when nothing is live, or when live needs a feature that the holdout does not hold (said in the log)."""
+def against_live(
+    spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats
+) -> tuple[Comparison | None, str]:
+    """The comparison, or why there is none although a version is live: it needs what the holdout does not hold."""
     if spec.live is None:
-        return None
+        return None, ""
     live = wire.from_json(Path(spec.live.manifest).read_bytes(), ModelManifest)
     lacking = [name for name in live.signature.features if name not in holdout.columns]
     if lacking:
-        print(f"not compared: live version {spec.live.version} needs {', '.join(lacking)}, which the holdout lacks")
-        return None
-    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version)
+        return None, f"version {spec.live.version} needs {', '.join(lacking)}, which the features no longer give"
+    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version), ""
 
 
 def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) -> Floats:

@@ -34,7 +34,7 @@ class Collection(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to do a piece of work until `expires`; `token` grows with every owner, and old tokens are fenced off."""
+    """The right to do a piece of work until `expires`; `token` grows with every owner; old tokens are fenced off."""
 
     name: str
     owner: str

@@ -1,4 +1,4 @@
-"""The tables, as ordered migrations. A migration that was ever released is never edited; a later one changes what it made."""
+"""The tables, as ordered migrations. One that was ever released is never edited; a later one changes what it made."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _collection(metadata: MetaData, name: str, columns: tuple[str, ...]) -> Tabl
 
 
 def migrate(connection: Connection, made: dict[str, Table]) -> None:
-    """Brings the database to the newest migration; a database of a newer Conveyor is refused by the caller's version check."""
+    """Brings the database to the newest migration; one of a newer Conveyor is refused by the caller's check."""
     fresh = not inspect(connection).has_table("migrations")
     if fresh:
         for name in ("migrations", "events", "leases"):

@@ -173,7 +173,7 @@ async def _body(request: Request, type_: type[T]) -> T:
 
 
 async def _events(desk: Desk, after: int | None) -> AsyncIterator[bytes]:
-    """New events as server-sent events, ids being positions in the log, so that a client that reconnects misses none."""
+    """New events as server-sent events; ids are positions in the log, so a client that reconnects misses none."""
     if after is None:
         newest = await run_in_threadpool(desk.events, limit=1, newest=True)
         after = newest[0].seq if newest else 0

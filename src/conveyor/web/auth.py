@@ -1,4 +1,4 @@
-"""Who may talk to the API: whoever shows the token, as bearer, as git's password, or by the cookie that the login link sets."""
+"""Who may talk to the API: whoever shows the token: as bearer, as git's password, or by the login link's cookie."""
 
 from __future__ import annotations
 

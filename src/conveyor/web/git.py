@@ -1,4 +1,4 @@
-"""The git remote: smart HTTP by the installed git's own `http-backend`. A push is durable once git says so: its refs are the record."""
+"""The git remote: smart HTTP by git's own `http-backend`. A push is durable once git says so: refs are the record."""
 
 from __future__ import annotations
 

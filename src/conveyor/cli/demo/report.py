@@ -1,4 +1,5 @@
-"""The demo's report: facts from the event log and the client's own counts; shown in the terminal, as a page, as JSON."""
+"""The demo's report: facts from the event log and the client's own counts; shown in the terminal, as a page, as
+JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conveyor.cli.demo.chart import report_chart
+from conveyor.domain.events import Event
 
 if TYPE_CHECKING:
     from conveyor.cli.demo.story import Story
@@ -47,7 +49,7 @@ def gather(story: Story, counters: dict[str, Any], weeks: list[dict[str, Any]]) 
             if e.type == _RETRAINS and e.data["train"]
         ],
         "not_retrained": [e.data["reason"] for e in events if e.type == _RETRAINS and not e.data["train"]][-5:],
-        "refused_models": [{"version": e.data["version"], "reasons": e.data["reasons"]} for e in events if e.type == "model.refused"],
+        "refused_models": [_of(e, "version", "reasons") for e in events if e.type == "model.refused"],
         "releases": [
             {
                 "release": number,
@@ -63,9 +65,12 @@ def gather(story: Story, counters: dict[str, Any], weeks: list[dict[str, Any]]) 
             for e in events
             if e.type == "rollout.rolled_back"
         ],
-        "refused_files": [{"file": e.data["file"], "error": e.data["error"]} for e in events if e.type == "data.refused"],
-        "quarantined": [{"file": e.data["file"], "rows": e.data["rows"]} for e in events if e.type == "data.quarantined"],
-        "injected": {"drift_days": story.told.drifted, "what": "amounts twice as large, in what is served and what lands"},
+        "refused_files": [_of(e, "file", "error") for e in events if e.type == "data.refused"],
+        "quarantined": [_of(e, "file", "rows") for e in events if e.type == "data.quarantined"],
+        "injected": {
+            "drift_days": story.told.drifted,
+            "what": "amounts twice as large, in what is served and what lands",
+        },
         "killed": killed,
         "data": str(story.options.data or "simulated"),
         "seconds_to_first_release": round(story.told.first_live, 1),
@@ -79,6 +84,10 @@ _ENDS = ("rollout.completed", "rollout.rolled_back")
 _RUN_ENDS = ("run.succeeded", "run.failed", "run.cancelled")
 
 
+def _of(event: Event, *names: str) -> dict[str, Any]:
+    return {name: event.data[name] for name in names}
+
+
 def _expectations(facts: dict[str, Any]) -> list[tuple[str, bool]]:
     late = facts["weeks"][4:]
     reasons = " ".join(back["reason"] for back in facts["rollbacks"])
@@ -87,7 +96,8 @@ def _expectations(facts: dict[str, Any]) -> list[tuple[str, bool]]:
         ("the push that answers 500 was rolled back by itself", "5xx" in reasons),
         ("the push that cannot start was rolled back, and got no traffic", "does not start" in reasons
          and facts["requests_answered_by_push_that_cannot_start"] == 0),
-        ("from week 5 on the current model is above the frozen one", all(w["ap_current"] > w["ap_frozen"] for w in late)),
+        ("from week 5 on the current model is above the frozen one",
+         all(w["ap_current"] > w["ap_frozen"] for w in late)),
         ("the truncated file was refused, the negative amounts were quarantined",
          bool(facts["refused_files"]) and bool(facts["quarantined"])),
         ("what was in flight at the kill ended as it would have",
@@ -99,10 +109,12 @@ def show(facts: dict[str, Any], console: Console) -> None:
     console.print()
     console.print(
         f"Requests: {facts['requests_sent']:,} sent by the clients, {facts['requests_failed']} failed; besides, "
-        f"{facts['requests_failed_bad_push']} of the {facts['requests_answered_by_bad_push']} that the bad push answered. "
+        f"{facts['requests_failed_bad_push']} of the {facts['requests_answered_by_bad_push']} "
+        "that the bad push answered. "
         f"p50 {facts['latency_ms']['p50']} ms, p99 {facts['latency_ms']['p99']} ms."
     )
-    table = Table("week", "AP current", "AP frozen", "", "versions", title="Average precision, scored before labels were known")
+    title = "Average precision, scored before labels were known"
+    table = Table("week", "AP current", "AP frozen", "", "versions", title=title)
     for week in facts["weeks"]:
         bar = "█" * round(week["ap_current"] * 30)
         versions = ", ".join(f"v{v}" for v in week["versions"])
@@ -113,36 +125,44 @@ def show(facts: dict[str, Any], console: Console) -> None:
         console.print(f"  {retrain['trigger']}: {retrain['reason'][:150]}", highlight=False, markup=False)
     console.print("Releases:")
     for release in facts["releases"]:
-        console.print(f"  {release['release']:>3} {release['outcome']:<12} {release['reason']}", highlight=False, markup=False)
+        line = f"  {release['release']:>3} {release['outcome']:<12} {release['reason']}"
+        console.print(line, highlight=False, markup=False)
     for back in facts["rollbacks"]:
         console.print(f"  rolled back {back['release']}: {back['reason'][:200]}", highlight=False, markup=False)
     killed = facts["killed"]
     if killed:
-        console.print(f"kill -9: back after {killed['back_after_seconds']} s; in flight ended as {killed['ended_as']}", markup=False)
+        line = f"kill -9: back after {killed['back_after_seconds']} s; in flight ended as {killed['ended_as']}"
+        console.print(line, markup=False)
     drift = facts["injected"]["drift_days"]
     if drift:
         console.print(f"Injected on {drift[0]} to {drift[-1]}: {facts['injected']['what']}.")
     console.print("The calendar is compressed and waits for trainings and rollouts; training itself is not compressed.")
     for what, held in facts["expectations"]:
         console.print(f"  {'holds' if held else 'DOES NOT HOLD'}: {what}", markup=False)
-    console.print(f"Took {facts['seconds']:.0f} s, the first release was live after {facts['seconds_to_first_release']:.0f} s.")
+    first = facts["seconds_to_first_release"]
+    console.print(f"Took {facts['seconds']:.0f} s, the first release was live after {first:.0f} s.")
 
 
 def page(facts: dict[str, Any]) -> str:
     """A page that needs nothing else: charts are drawn into it."""
     releases = "".join(
-        f"<tr><td>{r['release']}</td><td>{escape(r['outcome'])}</td><td>{escape(r['reason'])}</td></tr>" for r in facts["releases"]
+        f"<tr><td>{r['release']}</td><td>{escape(r['outcome'])}</td><td>{escape(r['reason'])}</td></tr>"
+        for r in facts["releases"]
     )
-    retrains = "".join(f"<tr><td>{escape(str(r['trigger']))}</td><td>{escape(r['reason'])}</td></tr>" for r in facts["retrains"])
-    held = "".join(f"<li>{'holds' if ok else '<b>does not hold</b>'}: {escape(what)}</li>" for what, ok in facts["expectations"])
+    retrains = "".join(
+        f"<tr><td>{escape(str(r['trigger']))}</td><td>{escape(r['reason'])}</td></tr>" for r in facts["retrains"]
+    )
+    held = "".join(
+        f"<li>{'holds' if ok else '<b>does not hold</b>'}: {escape(what)}</li>" for what, ok in facts["expectations"]
+    )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Conveyor demo</title><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}}
 table{{border-collapse:collapse;width:100%}}td,th{{padding:.25rem .6rem;text-align:left;border-bottom:1px solid #ddd}}
 svg{{max-width:100%;height:auto}}</style></head><body><h1>Conveyor demo</h1>
-<p>{facts['requests_sent']:,} requests, {facts['requests_failed']} failed; {facts['requests_failed_bad_push']} more were answered
-with an error by the push that was broken on purpose. Data: {escape(facts['data'])}.</p>
-<h2>Quality, week by week</h2>{report_chart(quality_chart(facts['weeks']))}
-<p>Injected: {escape(facts['injected']['what'])}, {len(facts['injected']['drift_days'])} days.</p>
+<p>{facts["requests_sent"]:,} requests, {facts["requests_failed"]} failed; {facts["requests_failed_bad_push"]} more
+were answered with an error by the push that was broken on purpose. Data: {escape(facts["data"])}.</p>
+<h2>Quality, week by week</h2>{report_chart(quality_chart(facts["weeks"]))}
+<p>Injected: {escape(facts["injected"]["what"])}, {len(facts["injected"]["drift_days"])} days.</p>
 <h2>What held</h2><ul>{held}</ul>
 <h2>Retrained, and why</h2><table>{retrains}</table>
 <h2>Releases</h2><table><tr><th>release</th><th>outcome</th><th>reason</th></tr>{releases}</table></body></html>"""

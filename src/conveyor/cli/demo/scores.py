@@ -66,7 +66,8 @@ def _frozen(whole: pl.DataFrame, first: Path) -> pl.DataFrame:
     (output,) = session.run([score.output], {session.get_inputs()[0].name: matrix})
     values = np.asarray(output)
     column = values[:, score.column] if score.column is not None else values.ravel()
-    return frame.select("TRANSACTION_ID").with_columns(frozen=pl.Series(column.astype(np.float64)))
+    keys: pl.DataFrame = frame.select("TRANSACTION_ID")
+    return keys.with_columns(frozen=pl.Series(column.astype(np.float64)))
 
 
 def _features() -> Any:

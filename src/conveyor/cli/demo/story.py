@@ -1,4 +1,5 @@
-"""The story that `conveyor demo` plays: only what a team would do, and a client that watches. Nothing is mended by hand."""
+"""The story that `conveyor demo` plays: only what a team would do, and a client that watches. Nothing is mended by
+hand."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _DAY_SECONDS = 1.0
 _DRIFT = 2.0
 _PROJECT, _MODEL = "shop", "fraud"
 _TOLD = (
-    "code.pushed", "project.config_invalid", "data.refused", "data.quarantined", "model.version_created", "model.refused",
+    "code.pushed", "project.config_invalid", "data.refused", "data.quarantined",
+    "model.version_created", "model.refused",
     "release.created", "rollout.aborted", "rollout.rolled_back", "rollout.completed", "signal.drift", "signal.decay",
     "system.started", "system.recovered", "system.error",
 )  # fmt: skip
@@ -76,7 +78,8 @@ def run(options: DemoOptions, console: Console) -> int:
         return story.end()
     except (ConveyorError, KeyboardInterrupt) as error:
         hint = error.hint if isinstance(error, ConveyorError) else ""
-        console.print(f"The story stopped: {error or 'interrupted'} {hint}\nLogs are in {workdir / '.conveyor' / 'logs'}.")
+        console.print(f"The story stopped: {error or 'interrupted'} {hint}")
+        console.print(f"Logs are in {workdir / '.conveyor' / 'logs'}.")
         return 1
     finally:
         story.close()
@@ -184,7 +187,8 @@ class Story:
             day = day.drifted(_DRIFT)
         self._payments(day)
         answer = self._post("/screen", day.columns())
-        self.told.screened.append(scores.Screened(week, answer["transaction_id"], answer["score"], answer["model_version"]))
+        screened = scores.Screened(week, answer["transaction_id"], answer["score"], answer["model_version"])
+        self.told.screened.append(screened)
         self.told.served.append(day.table)
         self._post("/settlements", day.columns())
         waiting.append(day)
@@ -206,9 +210,10 @@ class Story:
         whole = incoming / f"{day.name}.parquet"
         (incoming / "truncated.parquet").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
         fresh = day.table.head(50).with_columns(pl.col("TRANSACTION_ID") + 100_000_000)
-        negative = fresh.with_columns(pl.when(pl.int_range(pl.len()) < 5).then(-1.0).otherwise(pl.col("TX_AMOUNT")).alias("TX_AMOUNT"))
-        Day("negative", negative).land(incoming)
-        self._until("the bad files to be dealt with", lambda: self._found("data.refused") and self._found("data.quarantined"), 60)
+        amount = pl.when(pl.int_range(pl.len()) < 5).then(-1.0).otherwise(pl.col("TX_AMOUNT"))
+        Day("negative", fresh.with_columns(TX_AMOUNT=amount)).land(incoming)
+        dealt_with = ("data.refused", "data.quarantined")
+        self._until("the bad files to be dealt with", lambda: all(map(self._found, dealt_with)), 60)
 
     def _kill(self) -> None:
         status = self.client.status()
@@ -229,8 +234,8 @@ class Story:
         self._say(f"Live traffic from {self.options.clients} clients begins.")
         self._counters = self.workdir / "traffic.json"
         self._payments_file = self.workdir / "payments.json"
-        words = [str(self.settings.public_port), str(self.options.clients), str(self._payments_file), str(self._counters)]
-        self._traffic = subprocess.Popen([sys.executable, "-m", "conveyor.cli.demo.traffic", *words])
+        words = (self.settings.public_port, self.options.clients, self._payments_file, self._counters)
+        self._traffic = subprocess.Popen([sys.executable, "-m", "conveyor.cli.demo.traffic", *map(str, words)])
 
     def _payments(self, day: Day) -> None:
         temporary = self._payments_file.with_suffix(".new")
@@ -253,7 +258,8 @@ class Story:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return json.loads(response.read())
         except OSError as error:
-            raise Unavailable(f"POST {path} failed: {error}", hint="A nightly job of the shop lost its request.") from error
+            hint = "A nightly job of the shop lost its request."
+            raise Unavailable(f"POST {path} failed: {error}", hint=hint) from error
 
     # --- watching
 
@@ -272,7 +278,7 @@ class Story:
 
     def _rolled(self, commit: str) -> bool:
         """The push has its outcome: live and drained, or rolled back."""
-        releases = [e.data["release"] for e in self._events if e.type == "release.created" and e.data["commit"] == commit]
+        releases = [e.data["release"] for e in self._found("release.created") if e.data["commit"] == commit]
         ends = ("rollout.completed", "rollout.rolled_back")
         return any(e.type in ends and e.data["release"] in releases for e in self._events)
 

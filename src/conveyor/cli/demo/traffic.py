@@ -1,6 +1,7 @@
 """Live traffic, in a process of its own: clients that pay and look at pages, without retries, counting what they get.
 
-`python -m conveyor.cli.demo.traffic PORT CLIENTS PAYMENTS.json COUNTERS.json` until it is told to stop by SIGTERM. PAYMENTS
+`python -m conveyor.cli.demo.traffic PORT CLIENTS PAYMENTS.json COUNTERS.json` until it is told to stop by SIGTERM.
+PAYMENTS
 is read again whenever it changes; COUNTERS is rewritten twice a second and at the end.
 """
 

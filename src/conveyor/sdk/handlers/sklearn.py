@@ -49,8 +49,11 @@ class SklearnHandler:
         return np.asarray(estimator.predict_proba(given), dtype=np.float64)[:, 1]
 
     def ways(self, estimator: Any) -> tuple[str, ...]:
-        """A scaler in single precision moves a value across a tree's threshold now and then. So for a Pipeline that ends
-        in trees the steps before them run in double precision, as in scikit-learn; else that is the second try."""
+        """A scaler in single precision moves a value across a tree's threshold now and then.
+
+        So for a Pipeline that ends in trees the steps before them run in double precision, as in scikit-learn; else
+        that is the second try.
+        """
         if not getattr(estimator, "steps", None):
             return ("float",)
         last = estimator.steps[-1][1]
