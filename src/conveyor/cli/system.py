@@ -60,12 +60,17 @@ def status(as_json: Json = False) -> None:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="A run's id, or a process: control, envoy, or as in conveyor status.")],
+    name: Annotated[str, typer.Argument(help="A run's id or a process; the newest run if not given.")] = "",
     step: Annotated[str, typer.Option(help="A step of the run; the one that matters most if not given.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")] = False,
 ) -> None:
     """A run's or a process's log. Example: conveyor logs -f 3f2a1b9c8d7e"""
     client = lifecycle.client()
+    if not name:
+        newest = client.runs(limit=1)
+        if not newest:
+            raise NotFound("nothing has run yet", hint="Push a project; `conveyor up` prints the remote.")
+        name = newest[0].id
     try:
         found = client.run(name)
     except NotFound:
