@@ -64,6 +64,9 @@ async def run(
     feeding = asyncio.create_task(_feed(process, _unpacked(body) if compressed else body))
     try:
         status, answer = await _head(process)
+        # The request is read to its end before the answer begins: a server that watches for a disconnect while it
+        # answers asks for the same messages as `body` does, and would take the request's last piece for the end.
+        await asyncio.wait({feeding})
     except BaseException:
         await _end(process, feeding)
         raise
