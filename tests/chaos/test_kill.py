@@ -89,7 +89,7 @@ def test_work_survives_the_control_plane(system: System) -> None:
         killed.append(_kill(system, chance.uniform(0, 0.5)))
         system.wait(_running(system, "train"), "a training")
         killed.append(_kill(system, chance.uniform(0, 1.5)))
-        system.wait(lambda: (system.live() or ("", {}))[1].get("risk") == 2, "model version 2 to be live", 90)
+        system.wait(lambda: system.models().get("risk") == 2, "model version 2 to be live", 90)
 
         for version, phases in (("3", (Phase.PREPARE, Phase.START)), ("4", (Phase.CANARY,))):
             system.service(version)

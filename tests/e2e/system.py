@@ -121,7 +121,7 @@ class System:
     def _git(self, *words: str) -> str:
         env = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
         done = subprocess.run(["git", *words], cwd=self.source, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr.replace(self.token, "<token>")
         return done.stdout
 
     # --- looking
@@ -135,6 +135,10 @@ class System:
         if found is None or found.live is None or found.rollout is not None:
             return None
         return found.live.commit, found.live.models
+
+    def models(self) -> dict[str, int]:
+        live = self.live()
+        return live[1] if live else {}
 
     def settled(self) -> bool:
         """Nothing is in flight."""
@@ -222,7 +226,7 @@ class Traffic:
         try:
             if connection.sock is None:
                 connection.connect()
-                plug: socket.socket = connection.sock
+                plug: Any = connection.sock
                 plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.request("GET", "/")
             response = connection.getresponse()

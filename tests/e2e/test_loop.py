@@ -199,7 +199,7 @@ def test_new_days_retrain_the_model_and_the_new_version_goes_live(system: System
         for day in (5, 6):
             system.land(rows(day), f"day-{day}.parquet")
         created = system.event(after, "model.version_created", seconds=120).data["version"]
-        system.wait(lambda: (system.live() or ("", {}))[1].get(MODEL, 0) >= created, "the new version to be live", 90)
+        system.wait(lambda: system.models().get(MODEL, 0) >= created, "the new version to be live", 90)
     assert not traffic.bad, traffic.causes
 
 

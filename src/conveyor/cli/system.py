@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from conveyor.cli import lifecycle
-from conveyor.cli.output import ago, say, say_json, table
+from conveyor.cli.output import say, say_json
 from conveyor.client import Client
 from conveyor.domain.run import DONE
-from conveyor.domain.views import EnvironmentView, ModelView, StatusView
+from conveyor.domain.status_text import render
 from conveyor.errors import NotFound
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -48,15 +49,7 @@ def status(as_json: Json = False) -> None:
     if as_json:
         say_json(view)
         return
-    say(f"Conveyor {view.version}, {'working' if view.reconciling else 'NOT WORKING: see conveyor logs control'}")
-    say(f"  traffic {view.public_url}   pages {view.api_url}")
-    if not view.environments and not view.datasets:
-        say("\nNothing was pushed yet. In your project: git push <remote> main; `conveyor up` prints the remote.")
-    for environment in view.environments:
-        _environment(environment)
-    for model in view.models:
-        _model(model)
-    _rest(view)
+    say(render(view, datetime.now(UTC)).rstrip("\n"))
 
 
 def logs(
@@ -114,63 +107,3 @@ def _process(client: Client, name: str, *, follow: bool) -> None:
         if not chunk.text:
             time.sleep(0.3)
         offset = chunk.next_offset
-
-
-def _environment(view: EnvironmentView) -> None:
-    live = view.live
-    models = ", ".join(f"{name} v{version}" for name, version in (live.models if live else {}).items())
-    what = (
-        f"release {live.number}, commit {live.commit[:8]}{', ' + models if models else ''}" if live else "nothing live"
-    )
-    say(f"\n{view.project} {view.name}: {what}")
-    if view.rollout is not None:
-        say(f"  release {view.rollout.release} is rolling out: {view.rollout.phase} {view.rollout.abort}".rstrip())
-    if view.waiting:
-        say(f"  waiting: {view.waiting}")
-    for component, reason in list(view.rejected.items())[-3:]:
-        say(f"  rejected {component[:40]}: {reason[:120]}")
-
-
-def _model(view: ModelView) -> None:
-    live = view.live
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in live.metrics.items()) if live else ""
-    say(f"\nmodel {view.name}: {f'v{live.version} live ({figures})' if live else 'none live'}")
-    if view.newest is not None and (live is None or view.newest.version != live.version):
-        say(f"  newest v{view.newest.version} {view.newest.status}, from {view.newest.reason}")
-    if view.decision:
-        say(f"  governor: {view.decision}")
-
-
-def _rest(view: StatusView) -> None:
-    for data in view.datasets:
-        newest = data.newest
-        rows = (
-            f"v{newest.version}, {newest.rows:,} rows, until {newest.last:%Y-%m-%d %H:%M}"
-            if newest and newest.last
-            else "empty"
-        )
-        more = [
-            f"{count} {what}"
-            for count, what in (
-                (data.waiting, "waiting"),
-                (data.refused, "refused"),
-                (data.quarantined_files, "with rows in quarantine"),
-            )
-            if count
-        ]
-        say(f"\ndata {data.name}: {rows}{'; files: ' + ', '.join(more) if more else ''}")
-    if view.runs:
-        say()
-        done = [sum(step.state in DONE for step in run.steps) for run in view.runs]
-        table(
-            ("run", "kind", "about", "steps", "since"),
-            [
-                (r.id, r.kind, r.subject[:40], f"{d}/{len(r.steps)}", ago(r.created))
-                for r, d in zip(view.runs, done, strict=True)
-            ],
-        )
-    bad = [process for process in view.processes if process.state not in ("RUNNING", "STARTING", "STOPPING")]
-    say(
-        f"\n{len(view.processes)} processes"
-        + (": " + ", ".join(f"{p.name} {p.state}" for p in bad) if bad else ", all running")
-    )

@@ -4,7 +4,7 @@
        └─────────┴────────┴───────────┴───────────────┴─► aborting ─► rolled_back
 
 `prepare` rehearses and runs migrations; `live` has all traffic on the new release while the old one is kept warm for
-the watch window. `decide` is one turn; what must be running and how traffic is split in a phase follows from `split` and
+the watch window. `decide` is one turn; what must run and how traffic is split in a phase follows from `split` and
 `running`, so that carrying it out is level-triggered: a crash anywhere is just a later observation.
 """
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from conveyor.config.settings import Settings
 from conveyor.delivery.desk import Desk
 from conveyor.domain import requests, wire
+from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
 from conveyor.web.auth import Guard
 
@@ -43,6 +45,10 @@ def _general(router: APIRouter, desk: Desk) -> None:
     @router.get("/status")
     def status() -> Response:
         return answer(desk.status())
+
+    @router.get("/status.txt")
+    def status_text() -> Response:
+        return Response(render(desk.status(), datetime.now(UTC)), media_type="text/plain")
 
     @router.get("/projects")
     def projects() -> Response:
