@@ -127,7 +127,8 @@ class TrainRecipe:
             model.train,
             *(run for n in steps_before(build.config, model.inputs) if (run := build.config.steps[n].run)),
         ]
-        params = wire.to_json(model.params).decode()
+        asked = [model.params, model.features, model.window, model.gap, model.holdout, model.seed, model.metric]
+        params = wire.to_json(asked).decode()
         return cache_key(
             "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
         )

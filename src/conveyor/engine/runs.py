@@ -67,8 +67,11 @@ class Runs:
         step = replace(run.step(name), attempt=run.step(name).attempt + 1, started=now)
         try:
             command = recipe.prepare(run, step, self.job_dir(run, step))
-        except ConveyorError as error:
-            message = f"{error.message} {error.hint}".strip()
+        except Exception as error:  # whatever is wrong with one step must not keep its run open for ever
+            message = (
+                f"{error.message} {error.hint}" if isinstance(error, ConveyorError) else f"{error!r}; please report it"
+            )
+            message = message.strip()
             return run.with_step(replace(step, state=StepState.FAILED, ended=now, error=message)), None
         step = replace(step, key=command.key)
         cached = self._cached(command.key)
