@@ -26,6 +26,7 @@ from conveyor.delivery.releases import Releases
 from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.world import World
+from conveyor.domain.run import RunState
 from conveyor.effects.clock import SystemClock
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.envoy import Envoy
@@ -34,6 +35,7 @@ from conveyor.engine.context import Context
 from conveyor.engine.recipe import Recipe
 from conveyor.engine.reconciler import Controller, Reconciler
 from conveyor.engine.runs import Runs
+from conveyor.stores.collections import RUNS
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
 from conveyor.web.server import application
@@ -100,8 +102,16 @@ def serve(home: Path) -> None:
     plane = control_plane(settings)
     token = settings.token_file.read_text().strip()
     app = application(plane.desk, settings, token, plane.reconciler.poke)
+    _announce(plane.context)
     plane.reconciler.start()
     asyncio.run(_serve(app, settings, plane))
+
+
+def _announce(shared: Context) -> None:
+    """On record: that the control plane started, and which work in flight it found and carries on with."""
+    with shared.records.transaction() as tx:
+        flying = [run.id for run in tx.find(RUNS, where={"state": RunState.RUNNING}, limit=100)]
+        tx.append(shared.event("system.recovered" if flying else "system.started", "control", runs=flying))
 
 
 async def _serve(app: object, settings: Settings, plane: ControlPlane) -> None:

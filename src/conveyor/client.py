@@ -51,7 +51,7 @@ class Client:
         if len(names) == 1:
             return names[0]
         if not names:
-            raise errors.NotFound("no project was pushed yet", hint="Push one: `conveyor init` shows how.")
+            raise errors.NotFound("no project was pushed yet", hint="Push one: `conveyor up` prints the git remote.")
         raise InputRejected("there are several projects", hint=f"Name one with --project: {', '.join(names)}.")
 
     def events(

@@ -24,7 +24,7 @@ from conveyor.engine.context import Context
 from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow
 from conveyor.monitoring.quality import joined, measured, scored
-from conveyor.monitoring.windows import observe
+from conveyor.monitoring.windows import matrices, observe
 from conveyor.stores.collections import CURSORS, MODEL_VERSIONS, PREDICTION_PARTS, PROJECTS, QUALITY, WINDOWS
 from conveyor.stores.observations import ObservationLog
 from conveyor.stores.records import Collection, Transaction
@@ -69,18 +69,23 @@ class Monitor:
                 )
             for name in cursor.names:
                 log.delete(directory / name)
-            batch = self._read(log)
-            if version is not None and batch.names:
+            if version is None:
+                continue
+            batch = self._read(log, len(version.signature.features))
+            if batch.names:
                 self._take(version, model, directory, batch)
                 for name in batch.names:
                     log.delete(directory / name)
 
-    def _read(self, log: ObservationLog) -> _Batch:
+    def _read(self, log: ObservationLog, features: int) -> _Batch:
+        """Whole segments only: one that is damaged is set aside, so that it holds up none that comes after it."""
         names: list[str] = []
         predictions: list[Prediction] = []
         for path in log.segments()[:_BATCH]:
             try:
-                predictions += log.read(path)
+                found = log.read(path)
+                matrices([each for each in found if each.rows > 0], features)
+                predictions += found
             except CorruptObject:
                 log.set_aside(path)
                 continue

@@ -30,6 +30,9 @@ class Phase(StrEnum):
     ROLLED_BACK = "rolled_back"
 
 
+FEWEST_ERRORS = 3
+"""A release is not given up for fewer 5xx than this: one may be chance, and what is rejected stays rejected."""
+
 CLOSED = frozenset({Phase.DONE, Phase.ROLLED_BACK})
 
 
@@ -215,7 +218,7 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
         count = _since(rollout, seen, name)
         live = target.old.errors / target.old.requests if target.old.requests else 0.0
         low = wilson_lower(count.errors, count.requests)
-        if low > max(bound.error_rate, live):
+        if count.errors >= FEWEST_ERRORS and low > max(bound.error_rate, live):
             return (
                 name,
                 f"{name} answered {count.errors} of {count.requests} requests with 5xx (bound {bound.error_rate:.1%})",

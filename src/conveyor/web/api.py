@@ -174,7 +174,7 @@ async def _body(request: Request, type_: type[T]) -> T:
         return msgspec.json.decode(raw, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputRejected(
-            f"the request's body is not right: {error}", hint="See docs/api.md for what it takes."
+            f"the request's body is not right: {error}", hint="GET /v1/openapi.json says what it takes."
         ) from error
 
 

@@ -46,13 +46,13 @@ def _errors(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        rejected = InputRejected(f"{where}: {first['msg']}", hint="See docs/api.md for what it takes.")
+        rejected = InputRejected(f"{where}: {first['msg']}", hint="GET /v1/openapi.json says what it takes.")
         return answer(rejected.as_dict(), rejected.status)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         missing = NotFound(
-            f"{request.method} {request.url.path}: {error.detail}", hint="See docs/api.md for what there is."
+            f"{request.method} {request.url.path}: {error.detail}", hint="GET /v1/openapi.json lists what there is."
         )
         return answer(missing.as_dict(), error.status_code)
 
