@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import polars as pl
+
 from conveyor.delivery.lookup import manifest_of
 from conveyor.domain import wire
 from conveyor.domain.dataset import DatasetVersion, Manifest, known_until
@@ -111,13 +113,16 @@ class Inputs:
             raise Conflict(f"step {name} left no {OUTPUT}", hint="A command step writes it into $CONVEYOR_OUTPUT.")
         roots = datasets_of(self._config, (f"step.{name}",))
         root = roots[0] if roots else DataConfig("")
+        path = self._context.objects.path(outputs[OUTPUT])
+        # A step may drop the label: what it made has none to mask. A model's first input must have kept it.
+        label = root.label if root.label and root.label.column in pl.read_parquet_schema(path) else None
         spec = InputSpec(
             name=name,
-            paths=(str(self._context.objects.path(outputs[OUTPUT])),),
+            paths=(str(path),),
             time=root.time,
             key=root.key,
-            label=root.label.column if root.label else None,
-            known_until=labels_known_until(root, self.version(root.name)) if root.label else None,
+            label=label.column if label else None,
+            known_until=labels_known_until(root, self.version(root.name)) if label else None,
         )
         return Resolved(spec, f"step {outputs[OUTPUT]}")
 
