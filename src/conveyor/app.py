@@ -24,6 +24,7 @@ from conveyor.delivery.monitor import Monitor
 from conveyor.delivery.pushes import Pushes
 from conveyor.delivery.releases import Releases
 from conveyor.delivery.retrain import Retrain
+from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.world import World
 from conveyor.domain.run import RunState
@@ -72,7 +73,8 @@ def control_plane(settings: Settings) -> ControlPlane:
     recipes: list[Recipe] = [BuildRecipe(shared), IngestRecipe(shared), training, MigrateRecipe(shared)]
     controllers: list[Controller] = [
         Runs(shared, recipes),
-        Releases(shared, World(shared, running, envoy(settings))),
+        Releases(shared),
+        Rollouts(shared, World(shared, running, envoy(settings))),
         Pushes(shared),
         Arrivals(shared),
         Retrain(shared, training),

@@ -25,11 +25,15 @@ SECTIONS: dict[str, Any] = {
     "step": project.StepConfig,
     "model": project.ModelConfig,
     "service": project.ServiceConfig,
+    "worker": project.WorkerConfig,
     "environment": project.EnvironmentConfig,
+    "preview": project.PreviewConfig,
 }
-NOT_A_KEY = {(project.ProjectConfig, name) for name in ("data", "steps", "models", "services", "environments")} | {
-    (SECTIONS[name], "name") for name in SECTIONS if name != "project"
+PARTS = ("data", "steps", "models", "services", "workers", "environments", "preview")
+NOT_A_KEY = {(project.ProjectConfig, name) for name in PARTS} | {
+    (SECTIONS[name], "name") for name in SECTIONS if name not in ("project", "preview")
 }
+SPELLED = {"from": "source"}
 
 
 def inner(hint: Any) -> Any:
@@ -58,7 +62,7 @@ def documented() -> list[tuple[Any, str, str]]:
         if header := re.fullmatch(r"\[(.*)\]", line):
             where = dataclass_at(header[1])
         elif (key := re.match(r"(\w+) = ", line)) and comment and where:
-            found.append((*where, key[1], comment.strip()))
+            found.append((*where, SPELLED.get(key[1], key[1]), comment.strip()))
         comment = ""
     return found
 

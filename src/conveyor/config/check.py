@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from conveyor.config.check_model import check_model, check_rollout
-from conveyor.config.demands import at_least, function, positive
+from conveyor.config.demands import at_least, choice, function, positive
 from conveyor.config.graph import cycles, inputs, references, routes
 from conveyor.config.problem import Place, Problem, nearest
 from conveyor.config.read import found
 from conveyor.domain.contract import RuleKind
-from conveyor.domain.project import DataConfig, ProjectConfig, ServiceConfig, StepConfig
+from conveyor.domain.project import (
+    DATABASES,
+    DataConfig,
+    EnvironmentConfig,
+    ProjectConfig,
+    ServiceConfig,
+    StepConfig,
+    WorkerConfig,
+)
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ROUTE = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
@@ -32,6 +40,13 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
         yield from check_model(model, config)
     for service in config.services.values():
         yield from _service(service, config)
+    for worker in config.workers.values():
+        yield from _worker(worker, config)
+    for environment in config.environments.values():
+        yield from _environment(environment, config)
+    yield from choice(("preview", "database"), "database", config.preview.database, DATABASES)
+    yield from positive(("preview", "expires"), config.preview.expires)
+    yield from _variables(("preview",), config.preview.env)
     yield from routes(config)
 
 
@@ -87,17 +102,62 @@ def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:
 
 def _service(service: ServiceConfig, config: ProjectConfig) -> Iterator[Problem]:
     at = ("service", service.name)
-    if not service.run.strip():
-        yield Problem((*at, "run"), "is empty")
     for word, value in (("route", service.route), ("health", service.health)):
         if not _ROUTE.fullmatch(value):
             yield Problem((*at, word), f'expected a path that starts with "/", found "{value}"')
-    yield from references((*at, "uses"), service.uses, {f"model.{name}" for name in config.models})
-    names: list[tuple[Place, str | None]] = [(("database",), service.database)]
-    names += [(("env", name), name) for name in service.env]
-    for key, variable in names:
-        if variable is not None and not _VARIABLE.fullmatch(variable):
-            yield Problem((*at, *key), f'"{variable}" is not the name of an environment variable')
-    yield from at_least((*at, "replicas"), service.replicas, 1)
-    yield from positive((*at, "timeout"), service.timeout)
+    if service.migrate and not service.database:
+        yield Problem((*at, "migrate"), "needs `database`, the variable that says which database to migrate")
+    for word in ("lock_timeout", "idle_timeout", "timeout"):
+        yield from positive((*at, word), getattr(service, word))
+    yield from _process(at, service, config)
     yield from check_rollout((*at, "rollout"), service.rollout)
+
+
+def _worker(worker: WorkerConfig, config: ProjectConfig) -> Iterator[Problem]:
+    at = ("worker", worker.name)
+    if worker.name in config.services:
+        yield Problem(at, f"service.{worker.name} has that name already")
+    yield from positive((*at, "drain"), worker.drain)
+    yield from _process(at, worker, config)
+
+
+def _process(at: Place, process: ServiceConfig | WorkerConfig, config: ProjectConfig) -> Iterator[Problem]:
+    if not process.run.strip():
+        yield Problem((*at, "run"), "is empty")
+    parts = process.path.split("/")
+    if not process.path or parts[0] == "" or ".." in parts:
+        yield Problem(
+            (*at, "path"), f'expected a folder of the repository such as "services/web", found "{process.path}"'
+        )
+    yield from references((*at, "uses"), process.uses, {f"model.{name}" for name in config.models})
+    if process.database is not None:
+        yield from _variable((*at, "database"), process.database)
+    for name in process.secrets:
+        yield from _variable((*at, "secrets"), name)
+        if name in process.env:
+            yield Problem((*at, "secrets"), f'"{name}" has a value in `env` too; a secret does not belong in git')
+    yield from _variables(at, process.env)
+    yield from at_least((*at, "replicas"), process.replicas, 1)
+    if process.memory_mb is not None:
+        yield from at_least((*at, "memory_mb"), process.memory_mb, 1)
+
+
+def _environment(environment: EnvironmentConfig, config: ProjectConfig) -> Iterator[Problem]:
+    at = ("environment", environment.name)
+    if environment.name.startswith("preview-"):
+        yield Problem(at, 'names that begin with "preview-" are those of previews')
+    if environment.source is not None and environment.source == environment.name:
+        yield Problem((*at, "from"), "an environment cannot be promoted from itself")
+    elif environment.source is not None:
+        yield from choice((*at, "from"), "environment", environment.source, config.environments)
+    yield from _variables(at, environment.env)
+
+
+def _variables(at: Place, env: Mapping[str, str]) -> Iterator[Problem]:
+    for name in env:
+        yield from _variable((*at, "env", name), name)
+
+
+def _variable(at: Place, name: str) -> Iterator[Problem]:
+    if not _VARIABLE.fullmatch(name):
+        yield Problem(at, f'"{name}" is not the name of an environment variable')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,6 +15,7 @@ from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
     BASELINES,
+    OUTCOMES,
     TRIGGERS,
     VERSUS_LIVE,
     Abort,
@@ -24,6 +26,7 @@ from conveyor.domain.project import (
     RolloutConfig,
 )
 
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -85,11 +88,18 @@ def check_rollout(at: Place, rollout: RolloutConfig) -> Iterator[Problem]:
         yield Problem((*at, "steps"), f"expected percents that rise to 100 such as [5, 25, 100], found {list(steps)}")
     yield from at_least((*at, "shadow", "requests"), rollout.shadow.requests, 0)
     yield from positive((*at, "start_timeout"), rollout.start_timeout)
+    yield from positive((*at, "deadline"), rollout.deadline)
+    yield from choice((*at, "insufficient"), "outcome", rollout.insufficient, OUTCOMES)
+    if rollout.sticky is not None and not _HEADER.fullmatch(rollout.sticky):
+        yield Problem((*at, "sticky"), f'expected "cookie" or the name of a header, found "{rollout.sticky}"')
     yield from _abort((*at, "abort"), rollout.abort)
 
 
 def _abort(at: Place, abort: Abort) -> Iterator[Problem]:
     yield from fraction((*at, "error_rate"), abort.error_rate)
+    if not 0 < abort.regression <= 1:
+        yield Problem((*at, "regression"), f"expected a fraction above 0, up to 1, found {abort.regression}")
+    yield from at_least((*at, "slower"), abort.slower, 1)
     yield from at_least((*at, "min_requests"), abort.min_requests, 1)
     if abort.latency_p99_ms is not None:
         yield from at_least((*at, "latency_p99_ms"), abort.latency_p99_ms, 0)

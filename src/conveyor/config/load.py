@@ -15,9 +15,11 @@ from conveyor.domain.project import (
     EnvironmentConfig,
     GatesConfig,
     ModelConfig,
+    PreviewConfig,
     ProjectConfig,
     ServiceConfig,
     StepConfig,
+    WorkerConfig,
 )
 from conveyor.errors import ConfigInvalid
 
@@ -26,8 +28,10 @@ _NAMED: dict[str, Any] = {
     "step": StepConfig,
     "model": ModelConfig,
     "service": ServiceConfig,
+    "worker": WorkerConfig,
     "environment": EnvironmentConfig,
 }
+_SPELLED = {"environment": {"source": "from"}}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.ASCII | re.DOTALL)
 
@@ -67,15 +71,17 @@ def _located(message: str, text: str) -> str:
 
 def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
     for key in raw:
-        if key != "project" and key not in _NAMED:
-            reader.add((key,), "unknown section" + nearest(key, ("project", *_NAMED)))
+        if key not in ("project", "preview", *_NAMED):
+            reader.add((key,), "unknown section" + nearest(key, ("project", "preview", *_NAMED)))
     parts = {section: _section(reader, section, raw.get(section, {})) for section in _NAMED}
     given = {
         "data": parts["data"],
         "steps": parts["step"],
         "models": parts["model"],
         "services": parts["service"],
+        "workers": parts["worker"],
         "environments": parts["environment"] or {"production": EnvironmentConfig("production")},
+        "preview": reader.table(PreviewConfig, raw.get("preview", {}), ("preview",), {}, {}),
     }
     config = reader.table(ProjectConfig, raw.get("project", {}), ("project",), given, {})
     if config.name:
@@ -91,8 +97,8 @@ def _section(reader: Reader, section: str, raw: object) -> dict[str, Any]:
         _check_name(reader, (section, name), name)
     if section == "model":
         return {name: _model(reader, name, table) for name, table in raw.items()}
-    type_ = _NAMED[section]
-    return {name: reader.table(type_, table, (section, name), {"name": name}, {}) for name, table in raw.items()}
+    type_, spelled = _NAMED[section], _SPELLED.get(section, {})
+    return {name: reader.table(type_, table, (section, name), {"name": name}, spelled) for name, table in raw.items()}
 
 
 def _model(reader: Reader, name: str, raw: object) -> ModelConfig:

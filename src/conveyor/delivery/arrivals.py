@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from conveyor.delivery import ingest
-from conveyor.delivery.lookup import latest_build, open_runs
+from conveyor.delivery.lookup import Builds, open_runs
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
-from conveyor.stores.collections import ARRIVALS, PROJECTS, RUNS
+from conveyor.stores.collections import ARRIVALS, RUNS
 from conveyor.stores.objects import digest_file
 from conveyor.stores.records import Transaction
 
@@ -42,17 +42,22 @@ class Arrivals:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._builds = Builds(context)
+        self._revision = -1  # of the records, when nothing waited that could be ingested
         self._seen: dict[Path, Stamp] = {}  # as they were at the last look: a file must stand still before it is taken
         self._taken: dict[Path, Stamp] = {}
 
     def turn(self) -> float:
-        with self._context.records.read() as tx:
-            projects = tx.find(PROJECTS, limit=1000)
-            builds = [build for project in projects if (build := latest_build(tx, project.name))]
+        builds, waiting = self._builds(), False
         for build in builds:
             for data in build.config.data.values():
                 self._watch(build.project, data)
-                self._ingest(build, data)
+        revision = self._context.records.revision
+        if revision != self._revision:
+            for build in builds:
+                for data in build.config.data.values():
+                    waiting |= self._ingest(build, data)
+            self._revision = -1 if waiting else revision
         return _EVERY
 
     def _watch(self, project: str, data: DataConfig) -> None:
@@ -79,25 +84,27 @@ class Arrivals:
         self._taken[path] = stamp
         self._seen.pop(path, None)
 
-    def _ingest(self, build: Build, data: DataConfig) -> None:
+    def _ingest(self, build: Build, data: DataConfig) -> bool:
+        """Starts an ingest of what waits; True while it waits for more files to come."""
         context = self._context
         with context.records.read() as tx:
             dataset = f"{build.project}/{data.name}"
             where = {"dataset": dataset, "state": "waiting"}
             waiting = tx.find(ARRIVALS, where=where, limit=_BATCH, newest=False)
             if not waiting or open_runs(tx, ingest.KIND, dataset):
-                return
+                return False
         newest = max(arrival.created for arrival in waiting)
         oldest = min(arrival.created for arrival in waiting)
         now = context.clock.now()
         if now - newest < data.debounce and now - oldest < data.debounce + timedelta(seconds=5):
-            return
+            return True
         run = ingest.new_run(context.new_id(), build, data, waiting, now)
         with context.transaction() as tx:
             for arrival in waiting:
                 tx.put(ARRIVALS, replace(arrival, state="ingesting", run=run.id))
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
+        return False
 
 
 def configured(build: Build | None, project: str, dataset: str) -> DataConfig:

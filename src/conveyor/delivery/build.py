@@ -16,6 +16,7 @@ from conveyor.effects import envs, git
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import Command
+from conveyor.errors import NotFound
 from conveyor.stores.collections import BUILDS
 from conveyor.stores.objects import digest_bytes
 from conveyor.stores.records import Transaction
@@ -45,8 +46,8 @@ def new_run(id_: str, params: Params, config: ProjectConfig, now: datetime) -> R
         Step("environment", needs=("checkout",), timeout=timedelta(minutes=30), retries=1),
     ]
     for service in config.services.values():
-        if service.test:
-            steps.append(Step(f"{_TEST}{service.name}", needs=("environment",), timeout=service.timeout))
+        for place in range(len(service.test)):
+            steps.append(Step(_test_name(service, place), needs=("environment",), timeout=service.timeout))
     body: dict[str, Any] = wire.to_builtins(params)
     return Run(id_, params.project, KIND, params.commit, body, tuple(steps), now, reason=f"push to {params.branch}")
 
@@ -66,8 +67,11 @@ class BuildRecipe:
         if step.name == "environment":
             key = envs.key(tree)
             return Command(argv=envs.command(self._context.settings.envs / key, tree), env=clean_environment())
-        service = params.config.services[step.name.removeprefix(_TEST)]
-        return self._test(service, params, tree, job)
+        for service in params.config.services.values():
+            for place, line in enumerate(service.test):
+                if step.name == _test_name(service, place):
+                    return self._test(service, line, params, tree, job)
+        raise NotFound(f"the project has no test {step.name}", hint="This is a bug; report it.")
 
     def complete(self, run: Run, tx: Transaction) -> Run:
         context = self._context
@@ -112,12 +116,16 @@ class BuildRecipe:
             env=clean_environment(),
         )
 
-    def _test(self, service: ServiceConfig, params: Params, tree: Path, job: Path) -> Command:
+    def _test(self, service: ServiceConfig, line: str, params: Params, tree: Path, job: Path) -> Command:
         """Tests run in a copy, so that what they write does not become part of the build."""
         environment = envs.key(tree)
         to = shlex.quote(str(job / "src"))
         return Command(
-            shell=f"mkdir -p {to} && cp -R {shlex.quote(str(tree))}/. {to} && cd {to} && {service.test}",
+            shell=f"mkdir -p {to} && cp -R {shlex.quote(str(tree))}/. {to} && cd {to} && {line}",
             env=clean_environment(self._context.settings.envs / environment) | service.env,
-            key=digest_bytes(f"test\0{params.tree}\0{environment}\0{service.test}".encode()),
+            key=digest_bytes(f"test\0{params.tree}\0{environment}\0{line}".encode()),
         )
+
+
+def _test_name(service: ServiceConfig, place: int) -> str:
+    return f"{_TEST}{service.name}" if place == 0 else f"{_TEST}{service.name}:{place + 1}"

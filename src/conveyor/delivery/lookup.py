@@ -7,9 +7,36 @@ from conveyor.domain.dataset import DatasetVersion, Manifest
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.run import Run, RunState
-from conveyor.stores.collections import BUILDS, DATASET_VERSIONS, ENVIRONMENTS, MODEL_VERSIONS, RELEASES, RUNS
+from conveyor.engine.context import Context
+from conveyor.stores.collections import (
+    BUILDS,
+    DATASET_VERSIONS,
+    ENVIRONMENTS,
+    MODEL_VERSIONS,
+    PROJECTS,
+    RELEASES,
+    RUNS,
+)
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Transaction
+
+
+class Builds:
+    """The newest build of every project; read again only after something was written."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._revision = -1
+        self._found: list[Build] = []
+
+    def __call__(self) -> list[Build]:
+        revision = self._context.records.revision
+        if revision != self._revision:
+            with self._context.records.read() as tx:
+                projects = tx.find(PROJECTS, limit=1000)
+                self._found = [build for project in projects if (build := latest_build(tx, project.name))]
+            self._revision = revision
+        return self._found
 
 
 def latest_build(tx: Transaction, project: str) -> Build | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from conveyor.delivery.inputs import datasets_of, labels_known_until
-from conveyor.delivery.lookup import latest_build, latest_data, live_model, manifest_of
+from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
 from conveyor.domain import monitor, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelManifest, ModelVersion
@@ -25,7 +25,7 @@ from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow
 from conveyor.monitoring.quality import joined, measured, scored
 from conveyor.monitoring.windows import matrices, observe
-from conveyor.stores.collections import CURSORS, MODEL_VERSIONS, PREDICTION_PARTS, PROJECTS, QUALITY, WINDOWS
+from conveyor.stores.collections import CURSORS, MODEL_VERSIONS, PREDICTION_PARTS, QUALITY, WINDOWS
 from conveyor.stores.observations import ObservationLog
 from conveyor.stores.records import Collection, Transaction
 
@@ -48,20 +48,25 @@ class Monitor:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._manifests: dict[str, ModelManifest] = {}
+        self._builds = Builds(context)
+        self._seen = -1  # the records' revision at the last look for labels
 
     def turn(self) -> float:
-        with self._context.records.read() as tx:
-            builds = [b for p in tx.find(PROJECTS, limit=1000) if (b := latest_build(tx, p.name))]
-        for build in builds:
+        revision = self._context.records.revision
+        for build in self._builds():
             for model in build.config.models.values():
                 self._windows(build.project, model)
-                self._quality(build, model)
+                if revision != self._seen:
+                    self._quality(build, model)
+        self._seen = revision
         return _EVERY
 
     def _windows(self, project: str, model: ModelConfig) -> None:
         folder = self._context.settings.observations / project / model.name
         for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
             log = ObservationLog(directory)
+            if not log.segments():
+                continue
             with self._context.records.read() as tx:
                 version = tx.get(MODEL_VERSIONS, f"{project}/{model.name}@{directory.name}")
                 cursor = tx.get(CURSORS, _cursor_id(project, model, directory)) or Cursor(

@@ -25,6 +25,7 @@ class Pushes:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._looked: dict[Path, tuple[int, ...]] = {}  # the repositories as they were at the last look
 
     def turn(self) -> float:
         for repo in sorted(self._context.settings.repos.glob("*.git")):
@@ -33,12 +34,16 @@ class Pushes:
 
     def _look(self, repo: Path) -> None:
         context = self._context
+        state = git.state(repo)
+        if self._looked.get(repo) == state:
+            return
         name = repo.name.removesuffix(".git")
         heads = {ref.removeprefix("refs/heads/"): sha for ref, sha in git.heads(repo).items() if "refs/heads/" in ref}
         with context.records.read() as tx:
             project = tx.get(PROJECTS, name)
         known = project.heads if project else {}
         if heads == known:
+            self._looked[repo] = state
             return
         with context.transaction() as tx:
             if project is None:

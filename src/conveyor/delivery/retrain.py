@@ -9,7 +9,7 @@ from cronsim import CronSim
 
 from conveyor.delivery import train
 from conveyor.delivery.inputs import datasets_of, labelled_rows, labels_known_until
-from conveyor.delivery.lookup import latest_build, latest_data, live_model, manifest_of, open_runs
+from conveyor.delivery.lookup import Builds, latest_build, latest_data, live_model, manifest_of, open_runs
 from conveyor.domain import governor
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
@@ -19,7 +19,7 @@ from conveyor.domain.release import Build
 from conveyor.domain.state import Cursor
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
-from conveyor.stores.collections import CURSORS, GOVERNORS, MODEL_VERSIONS, PROJECTS, RUNS
+from conveyor.stores.collections import CURSORS, GOVERNORS, MODEL_VERSIONS, RUNS
 from conveyor.stores.records import Transaction
 
 _EVERY = 0.5
@@ -44,13 +44,20 @@ class Retrain:
     def __init__(self, context: Context, recipe: train.TrainRecipe) -> None:
         self._context = context
         self._recipe = recipe
+        self._builds = Builds(context)
+        self._seen = -1  # the records' revision at the last look
+        self._until: datetime | None = None  # when a decision is due again though nothing was written
 
     def turn(self) -> float:
         context = self._context
+        revision, now = context.records.revision, context.clock.now()
+        if revision == self._seen and (self._until is None or now < self._until):
+            return _EVERY
+        self._seen, self._until = revision, None
+        builds = self._builds()
         with context.records.read() as tx:
             cursor = tx.get(CURSORS, _CURSOR) or Cursor(_CURSOR)
             events = tx.events(after=cursor.seq, types=_TYPES, limit=500)
-            builds = [b for p in tx.find(PROJECTS, limit=1000) if (b := latest_build(tx, p.name))]
         if events:
             with context.transaction() as tx:
                 for event in events:
@@ -116,6 +123,8 @@ class Retrain:
             record = self._record(tx, build, model)
             facts, versions = self._facts(tx, record, build, model, now)
         decision = governor.decide(model.retrain, record.state, facts, now)
+        if decision.wait_until is not None:
+            self._until = min(self._until or decision.wait_until, decision.wait_until)
         if not decision.train and decision.rule == "pending":
             return
         if decision.same(record.last) and not news and not decision.train:

@@ -138,6 +138,17 @@ def _created(event: Event) -> str:
     return f"Release {event.data['release']} was composed for {_name(event)}{_because(event)}"
 
 
+def _verdict(event: Event) -> str:
+    data = event.data
+    return f"Release {data['release']} in {_name(event)} at {data['percent']} %: {data['verdict']}{_because(event)}"
+
+
+def _receipt(event: Event) -> str:
+    data = event.data
+    told = f"{data['requests']:,} requests, {data['failed']:,} failed, {data['cut']:,} streams cut"
+    return f"The rollout of release {data['release']} in {_name(event)} saw {told}"
+
+
 SENTENCES: dict[str, Told] = {
     "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
     "project.config_invalid": _invalid,
@@ -165,6 +176,20 @@ SENTENCES: dict[str, Told] = {
     "rollout.advanced": _advanced,
     "rollout.aborted": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} was aborted{_because(e)}",
     "rollout.rolled_back": _rolled_back,
+    "release.proposed": lambda e: f"A release for {_name(e)} waits for approval{_because(e)}",
+    "release.approved": lambda e: f"A release for {_name(e)} was approved{_because(e)}",
+    "release.promoted": lambda e: f"What is live in {e.data['source']} was promoted to {_name(e)}",
+    "environment.created": lambda e: f"Branch {e.data['branch']} has its own environment, {_name(e)}, now",
+    "environment.ended": lambda e: f"The environment {_name(e)} was taken down{_because(e)}",
+    "secret.changed": lambda e: f"Secret {e.data['secret']} of {_name(e)} was {e.data['change']}",
+    "remote.changed": lambda e: (
+        f"{_name(e)} {'follows ' + e.data['url'] if e.data.get('url') else 'follows no remote'}"
+    ),
+    "remote.failed": lambda e: f"The remote of {_name(e)} could not be fetched{_because(e, 'error')}",
+    "rollout.paused": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} was paused{_because(e)}",
+    "rollout.resumed": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} goes on{_because(e)}",
+    "rollout.verdict": _verdict,
+    "rollout.receipt": _receipt,
     "rollout.completed": lambda e: f"Release {e.data['release']} is live in {_name(e)}, and the one before was drained",
     "signal.drift": lambda e: f"Drift: {e.data['message']}",
     "signal.decay": lambda e: f"Decay: {e.data['message']}",
@@ -173,5 +198,9 @@ SENTENCES: dict[str, Told] = {
     "monitor.quality": _quality,
     "system.started": lambda e: "The control plane started",
     "system.recovered": lambda e: f"The control plane carried on with work that it found in flight{_because(e)}",
+    "process.died": lambda e: f"{_name(e)} ended by itself and was started again{_because(e)}",
+    "proxy.restarted": lambda e: f"The proxy was started again; {e.data['lost']} requests were in flight",
+    "system.mended": lambda e: f"{e.subject} was mended{_because(e)}",
+    "system.collected": lambda e: f"{e.data['megabytes']:,} MB that nothing needs any more were deleted",
     "system.error": lambda e: f"{e.subject} met an error and tries again: {e.data['error']}",
 }

@@ -9,6 +9,10 @@ from typing import Any
 TRIGGERS = ("data", "drift", "decay", "code")
 """What may start a training; a schedule has a key of its own."""
 VERSUS_LIVE = ("not_worse", "better")
+OUTCOMES = ("promote", "abort")
+"""What becomes of a canary step that saw too little traffic to judge."""
+DATABASES = ("copy", "empty")
+"""What a preview's database begins as."""
 BASELINES = ("logistic",)
 
 Rules = dict[str, dict[str, Any]]
@@ -115,10 +119,12 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """A canary that crosses one of these is rolled back."""
+    """A canary that crosses one of these is rolled back. `regression` and `slower` are against the live version."""
 
     error_rate: float = 0.01
+    regression: float = 0.04
     latency_p99_ms: float | None = None
+    slower: float = 3.0
     divergence: float | None = None
     min_requests: int = 20
 
@@ -131,6 +137,9 @@ class RolloutConfig:
     watch: timedelta = timedelta(minutes=5)
     start_timeout: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=10)
+    deadline: timedelta | None = None
+    insufficient: str = "promote"
+    sticky: str | None = None
     abort: Abort = Abort()
 
 
@@ -161,25 +170,70 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
+    """Anything that speaks HTTP. `path` is the folder of the repository that it is made from."""
+
     name: str
     run: str
+    path: str = "."
     health: str = "/healthz"
     route: str = "/"
-    test: str | None = None
+    build: str | None = None
+    test: tuple[str, ...] = ()
+    junit: tuple[str, ...] = ()
+    smoke: str | None = None
     migrate: str | None = None
+    migrate_sql: str | None = None
+    lock_timeout: timedelta = timedelta(seconds=5)
     database: str | None = None
     replicas: int = 1
     uses: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    memory_mb: int | None = None
+    idle_timeout: timedelta = timedelta(minutes=5)
     timeout: timedelta = timedelta(minutes=15)
     rollout: RolloutConfig = RolloutConfig()
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """A process without a port: a queue's consumer, a scheduler.
+
+    With `overlap` the new one starts before the old one is told to end; without it, never do two versions run at once.
+    """
+
+    name: str
+    run: str
+    path: str = "."
+    replicas: int = 1
+    overlap: bool = True
+    drain: timedelta = timedelta(seconds=30)
+    database: str | None = None
+    uses: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentConfig:
+    """Takes what is pushed to `branch`, or, with `source`, only what is promoted from that environment."""
+
     name: str
     branch: str = "main"
+    source: str | None = None
     approve: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewConfig:
+    """Branches that match get an environment of their own, `preview-<branch>`, until it expires."""
+
+    branches: tuple[str, ...] = ()
+    expires: timedelta = timedelta(days=3)
+    database: str = "copy"
+    env: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +243,6 @@ class ProjectConfig:
     steps: dict[str, StepConfig] = field(default_factory=dict)
     models: dict[str, ModelConfig] = field(default_factory=dict)
     services: dict[str, ServiceConfig] = field(default_factory=dict)
+    workers: dict[str, WorkerConfig] = field(default_factory=dict)
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
+    preview: PreviewConfig = PreviewConfig()

@@ -10,8 +10,20 @@ from conveyor.domain.project import ProjectConfig
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one service or worker is made from: folders of `builds/` and `envs/`, both named by their content."""
+
+    tree: str
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
-    """A commit turned into something runnable. `digest` addresses source tree and environment together."""
+    """A commit turned into something runnable. `digest` addresses all parts together.
+
+    `tree` and `environment` are those of the whole repository, which steps and models run in; a service or worker
+    that is not in `parts` runs in them too.
+    """
 
     project: str
     digest: str
@@ -22,6 +34,11 @@ class Build:
     created: datetime
     author: str = ""
     subject: str = ""
+    branch: str = "main"
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def part(self, name: str) -> Part:
+        return self.parts.get(name) or Part(self.tree, self.environment)
 
     @property
     def id(self) -> str:
@@ -40,6 +57,7 @@ class Release:
     models: dict[str, int]
     reason: str
     created: datetime
+    secrets: dict[str, int] = field(default_factory=dict)  # name -> version of the value
 
     @property
     def id(self) -> str:
@@ -66,6 +84,11 @@ class Environment:
     releases: int = 0  # the newest number given out
     rejected: dict[str, str] = field(default_factory=dict)  # component -> why
     waiting: str = ""
+    builds: tuple[str, ...] = ()  # digests meant for it, newest first: pushed to its branch, or promoted
+    branch: str = ""  # of a preview
+    expires: datetime | None = None  # of a preview
+    proposal: str = ""  # what waits for approval; `approved` is the one that a person approved last
+    approved: str = ""
 
     @property
     def id(self) -> str:

@@ -20,7 +20,7 @@ from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS, STEP_CACHE
 from conveyor.stores.records import Transaction
 
-_BUSY, _IDLE = 0.05, 1.0  # seconds between looks
+_BUSY, _IDLE = 0.05, 0.1  # seconds between looks
 
 
 class Runs:
@@ -31,13 +31,18 @@ class Runs:
     def __init__(self, context: Context, recipes: Sequence[Recipe]) -> None:
         self._context = context
         self._recipes = {recipe.kind: recipe for recipe in recipes}
+        self._seen = -1  # the records' revision when no run was open
 
     def turn(self) -> float:
+        revision = self._context.records.revision
+        if revision == self._seen:
+            return _IDLE
         with self._context.records.read() as tx:
             open_runs = tx.find(RUNS, where={"state": RunState.RUNNING}, limit=1000, newest=False)
         busy = Counter(run.kind for run in open_runs for step in run.steps if step.state is StepState.RUNNING)
         for run in open_runs:
             self._turn(run, busy)
+        self._seen = -1 if open_runs else revision
         return _BUSY if open_runs else _IDLE
 
     def _turn(self, run: Run, busy: Counter[str]) -> None:

@@ -51,6 +51,8 @@ class Records:
         self._tables = tables(self._metadata)
         self._writing = self._engine.execution_options(write=True)
         self._writer = threading.Lock()
+        self.revision = 0
+        """Grows with every transaction of this process that wrote: what has not grown need not be read again."""
         with self._writing.begin() as connection:
             migrate(connection, self._tables)
 
@@ -58,11 +60,13 @@ class Records:
     def transaction(self, lease: Lease | None = None) -> Iterator[Transaction]:
         """All or nothing. With a lease, the transaction fails with LeaseLost if another owner took the work over."""
         try:
-            with self._writer, self._writing.begin() as connection:
-                transaction = Transaction(connection, self._tables)
-                if lease is not None:
-                    transaction.check(lease)
-                yield transaction
+            with self._writer:
+                with self._writing.begin() as connection:
+                    transaction = Transaction(connection, self._tables)
+                    if lease is not None:
+                        transaction.check(lease)
+                    yield transaction
+                self.revision += 1
         except DBAPIError as error:
             raise _translated(error) from error
 

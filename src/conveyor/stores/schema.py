@@ -43,6 +43,15 @@ MIGRATIONS: tuple[Migration, ...] = (
             "quality": ("model",),
         },
     ),
+    Migration(
+        2,
+        {
+            "secrets": ("environment", "name"),
+            "receipts": ("environment",),
+            "remotes": (),
+            "schemas": ("environment",),
+        },
+    ),
 )
 
 
