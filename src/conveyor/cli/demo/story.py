@@ -30,7 +30,7 @@ from conveyor.domain.events import Event
 from conveyor.domain.narrative import sentence
 from conveyor.errors import ConveyorError, Unavailable
 
-_SEED_DAYS = 21  # labels are then known for 14: a week to train on, a week to be scored on
+_SEED_DAYS = 17  # labels are then known for 10: a week to train on, three days to be scored on
 _DELAY_DAYS = 7
 _DAY_SECONDS = 1.0
 _DRIFT = 2.0
