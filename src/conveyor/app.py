@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -17,31 +18,39 @@ from granian.server.embed import Server
 from conveyor.config.settings import Settings, load_settings
 from conveyor.delivery.arrivals import Arrivals
 from conveyor.delivery.build import BuildRecipe
+from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.ingest import IngestRecipe
-from conveyor.delivery.migrate import MigrateRecipe
+from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
+from conveyor.delivery.preview_setup import PreviewRecipe
+from conveyor.delivery.previews import Previews
 from conveyor.delivery.pushes import Pushes
 from conveyor.delivery.releases import Releases
+from conveyor.delivery.remotes import Remotes
 from conveyor.delivery.retrain import Retrain
+from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.train import TrainRecipe
+from conveyor.delivery.vigil import Vigil
 from conveyor.delivery.world import World
 from conveyor.domain.run import RunState
+from conveyor.effects import identity, installed
 from conveyor.effects.clock import SystemClock
+from conveyor.effects.deaths import Deaths
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.envoy import Envoy
-from conveyor.effects.processes import Processes, Program
+from conveyor.effects.processes import CONTROL, ENVOY, Processes, Program
+from conveyor.effects.vault import VARIABLE
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import Recipe
 from conveyor.engine.reconciler import Controller, Reconciler
 from conveyor.engine.runs import Runs
+from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
 from conveyor.web.server import application
-
-CONTROL, ENVOY = "control", "envoy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +60,21 @@ class ControlPlane:
     desk: Desk
 
 
+def records(settings: Settings, *, prepare: bool = True) -> Records:
+    return Records(settings.database_url or f"sqlite:///{settings.database}", prepare=prepare)
+
+
+def objects(settings: Settings) -> Objects:
+    return Objects(settings.objects_url or str(settings.objects), settings.home / "cache")
+
+
 def context(settings: Settings) -> Context:
-    records = Records(settings.database_url or f"sqlite:///{settings.database}")
-    objects = Objects(settings.objects_url or str(settings.objects), settings.home / "cache")
-    owner = f"{os.uname().nodename}/{os.getpid()}/{secrets.token_hex(4)}"
-    return Context(settings, records, objects, SystemClock(), _new_id, owner)
+    return Context(settings, records(settings), objects(settings), SystemClock(), _new_id, identity.owner())
 
 
 def processes(settings: Settings) -> Processes:
-    return Processes(settings.run)
+    # The key of the secrets, where it is given as a variable: in supervisord's memory, and never in a file.
+    return Processes(settings.run, env={name: os.environ[name] for name in (VARIABLE,) if name in os.environ})
 
 
 def envoy(settings: Settings) -> Envoy:
@@ -70,31 +85,46 @@ def control_plane(settings: Settings) -> ControlPlane:
     shared = context(settings)
     running = processes(settings)
     training = TrainRecipe(shared)
-    recipes: list[Recipe] = [BuildRecipe(shared), IngestRecipe(shared), training, MigrateRecipe(shared)]
+    recipes: list[Recipe] = [
+        BuildRecipe(shared),
+        IngestRecipe(shared),
+        training,
+        MigrateRecipe(shared),
+        CleanupRecipe(shared),
+        RollbackRecipe(shared),
+        PreviewRecipe(shared),
+    ]
     controllers: list[Controller] = [
         Runs(shared, recipes),
+        Previews(shared),
         Releases(shared),
         Rollouts(shared, World(shared, running, envoy(settings))),
+        Remotes(shared),
         Pushes(shared),
         Arrivals(shared),
         Retrain(shared, training),
         Monitor(shared),
+        Vigil(shared, Deaths(running.log), envoy(settings)),
+        Collector(shared),
     ]
     reconciler = Reconciler(shared, controllers)
     desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list)
     return ControlPlane(shared, reconciler, desk)
 
 
-def base_programs(settings: Settings) -> list[Program]:
-    """What supervisord runs before anything of the user's: the proxy, and the control plane itself."""
+def proxy_program(settings: Settings) -> Program:
     proxy = envoy(settings)
     proxy.write_bootstrap()
-    logs = settings.logs / "processes"
+    log = settings.logs / "processes" / f"{ENVOY}.log"
+    return Program(ENVOY, tuple(proxy.argv()), settings.home, clean_environment(), log, priority=1)
+
+
+def control_program(settings: Settings) -> Program:
+    """The control plane itself. Its stamp changes with every change of Conveyor: another one replaces it."""
     argv = (sys.executable, "-m", "conveyor.app", str(settings.home))
-    return [
-        Program(ENVOY, tuple(proxy.argv()), settings.home, clean_environment(), logs / "envoy.log", priority=1),
-        Program(CONTROL, argv, settings.root, clean_environment(), logs / "control.log", priority=2, stop_seconds=15),
-    ]
+    env = clean_environment() | {installed.STAMP: installed.stamp()}
+    log = settings.logs / "processes" / f"{CONTROL}.log"
+    return Program(CONTROL, argv, settings.root, env, log, priority=2, stop_seconds=15, keyed=True)
 
 
 def serve(home: Path) -> None:
@@ -125,6 +155,9 @@ async def _serve(app: object, settings: Settings, plane: ControlPlane) -> None:
     serving = asyncio.ensure_future(server.serve())
     done, _ = await asyncio.wait({serving, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     plane.reconciler.stop()
+    if not plane.reconciler.alive:
+        with contextlib.suppress(ConveyorError):
+            plane.context.release()
     if serving not in done:
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=5)

@@ -14,13 +14,18 @@ import msgspec
 from conveyor import errors
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.dora import Dora
 from conveyor.domain.events import Event
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.release import Release
+from conveyor.domain.release_view import ReleaseView
+from conveyor.domain.remote import NewRemote, RemoteView
 from conveyor.domain.run import Run, RunState
+from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Arrival, Project, Quarantined
-from conveyor.domain.views import Accepted, LogChunk, Message, StatusView
+from conveyor.domain.token import NewToken, TokenView
+from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView
 from conveyor.errors import ConveyorError, InputRejected, Unavailable
 
 T = TypeVar("T")
@@ -36,6 +41,11 @@ class Client:
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._headers = {"authorization": f"Bearer {token}"}
         self._timeout = timeout
+
+    @property
+    def authorization(self) -> str:
+        """The header's value, for git, which pushes beside this client."""
+        return self._headers["authorization"]
 
     def status(self) -> StatusView:
         return self._get("/v1/status", StatusView)
@@ -136,11 +146,77 @@ class Client:
     def releases(self, project: str, environment: str, limit: int = 50) -> list[Release]:
         return self._get(f"{_environment(project, environment)}/releases?limit={limit}", list[Release])
 
+    def release(self, project: str, environment: str, number: int | None = None) -> ReleaseView:
+        """By its number; without one what is being rolled out, or else what is live."""
+        which = "release" if number is None else f"releases/{number}"
+        return self._get(f"{_environment(project, environment)}/{which}", ReleaseView)
+
+    def dora(self, project: str = "", environment: str = "production", window: str = "30d") -> Dora:
+        query = {"project": project, "environment": environment, "window": window}
+        return self._get(f"/v1/dora?{urllib.parse.urlencode(query)}", Dora)
+
     def rollback(self, project: str, environment: str, request: requests.Rollback) -> Message:
         return self._post(f"{_environment(project, environment)}/rollback", request, Message)
 
+    def pause(self, project: str, environment: str, request: requests.Pause) -> Message:
+        return self._post(f"{_environment(project, environment)}/rollout/pause", request, Message)
+
+    def resume(self, project: str, environment: str, request: requests.Resume) -> Message:
+        return self._post(f"{_environment(project, environment)}/rollout/resume", request, Message)
+
+    def abort(self, project: str, environment: str, request: requests.Abort) -> Message:
+        return self._post(f"{_environment(project, environment)}/rollout/abort", request, Message)
+
+    def environments(self, project: str) -> list[EnvironmentView]:
+        return self._get(f"/v1/projects/{_quote(project)}/environments", list[EnvironmentView])
+
+    def promote(self, project: str, target: str, request: requests.Promote) -> Message:
+        return self._post(f"{_environment(project, target)}/promote", request, Message)
+
+    def approve(self, project: str, environment: str, request: requests.Approve) -> Message:
+        return self._post(f"{_environment(project, environment)}/approve", request, Message)
+
+    def reject(self, project: str, environment: str, request: requests.Reject) -> Message:
+        return self._post(f"{_environment(project, environment)}/reject", request, Message)
+
+    def remove_environment(self, project: str, environment: str, request: requests.Remove) -> Message:
+        return self._post(f"{_environment(project, environment)}/remove", request, Message)
+
+    def secrets(self, project: str, environment: str = "") -> list[SecretView]:
+        query = f"?environment={_quote(environment)}" if environment else ""
+        return self._get(f"/v1/projects/{_quote(project)}/secrets{query}", list[SecretView])
+
+    def set_secret(self, project: str, environment: str, name: str, request: requests.SetSecret) -> Message:
+        path = f"{_environment(project, environment)}/secrets/{_quote(name)}"
+        return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
+
+    def remove_secret(self, project: str, environment: str, name: str) -> Message:
+        path = f"{_environment(project, environment)}/secrets/{_quote(name)}"
+        return self._decode(self._send("DELETE", path), Message)
+
+    def remotes(self) -> list[RemoteView]:
+        return self._get("/v1/remotes", list[RemoteView])
+
+    def add_remote(self, project: str, request: requests.AddRemote) -> NewRemote:
+        return self._decode(self._send("PUT", f"/v1/remotes/{_quote(project)}", wire.to_json(request)), NewRemote)
+
+    def remove_remote(self, project: str) -> Message:
+        return self._decode(self._send("DELETE", f"/v1/remotes/{_quote(project)}"), Message)
+
+    def tokens(self) -> list[TokenView]:
+        return self._get("/v1/tokens", list[TokenView])
+
+    def create_token(self, request: requests.CreateToken) -> NewToken:
+        return self._post("/v1/tokens", request, NewToken)
+
+    def remove_token(self, name: str) -> Message:
+        return self._decode(self._send("DELETE", f"/v1/tokens/{_quote(name)}"), Message)
+
     def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
         return self._post(f"{_model(project, model)}/retrain", request, Message)
+
+    def collect(self, request: requests.Collect) -> Collected:
+        return self._post("/v1/collect", request, Collected)
 
     def cancel(self, run: str, request: requests.Cancel) -> Message:
         return self._post(f"/v1/runs/{_quote(run)}/cancel", request, Message)

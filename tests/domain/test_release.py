@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from conveyor.domain.model import ModelStatus, ModelVersion, Parity, Score, Signature
 from conveyor.domain.project import ModelConfig, ProjectConfig, ServiceConfig
-from conveyor.domain.release import Build, Environment, Release, compose
+from conveyor.domain.release import MOST_BUILDS, Build, Content, Environment, Release, compose
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,3 +84,49 @@ def test_a_service_waits_for_the_first_version_of_its_model() -> None:
     composed = compose(Environment("p", "production"), None, (_build("a"),), {"m": (_version(1, ModelStatus.REFUSED),)})
     assert composed.build is None
     assert "model.m" in composed.waiting
+
+
+@given(
+    newest=st.sampled_from("ab"),
+    versions=st.integers(1, 3),
+    rejected=st.sets(st.sampled_from(["build:x", "build:a", "model:m@1", "model:m@2"])),
+    approved=st.booleans(),
+)
+def test_what_a_person_asked_for_comes_exactly_and_only_once(
+    newest: str, versions: int, rejected: set[str], approved: bool
+) -> None:
+    """Promoted or gone back to: whatever is newer waits until that is live."""
+    exact = Content("x", {"m": 1}, "promoted from staging, release 3", approved)
+    environment = Environment(
+        "p", "production", builds=("x", newest), exact=exact, rejected=dict.fromkeys(rejected, "bad")
+    )
+    builds = (_build("x"), _build(newest))
+    models = {"m": tuple(_version(number) for number in range(versions, 0, -1))}
+    composed = compose(environment, _release("a", {"m": 1}), builds, models)
+    if set(exact.components) & rejected:
+        assert not composed.approved
+        assert not set(composed.components) & rejected
+        return
+    assert composed.build is not None
+    assert (composed.build.digest, composed.models) == ("x", {"m": 1})
+    assert (composed.reason, composed.approved) == (exact.reason, approved)
+    # Once it is live, what is newer follows by itself.
+    following = compose(environment, _release("x", {"m": 1}), builds[:1], models)
+    newer = [number for number in range(versions, 1, -1) if f"model:m@{number}" not in rejected]
+    assert following.models == ({"m": newer[0]} if newer else {})
+
+
+def test_a_proposal_that_only_takes_away_can_be_rejected() -> None:
+    live = _release("a", {"m": 1, "old": 4})
+    first = compose(Environment("p", "production"), live, (_build("a"),), {"m": (_version(1),)})
+    assert first.reason == "models removed"
+    rejected = Environment("p", "production", rejected={first.key: "keep it"})
+    assert compose(rejected, live, (_build("a"),), {"m": (_version(1),)}).build is None
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=60))
+def test_builds_meant_for_an_environment_are_few_newest_first_and_named_once(digests: list[str]) -> None:
+    environment = Environment("p", "production")
+    for digest in digests:
+        environment = environment.meant(digest)
+    assert environment.builds == tuple(dict.fromkeys(reversed(digests)))[:MOST_BUILDS]

@@ -8,21 +8,25 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conveyor.domain.analysis import Verdict
+from conveyor.domain.canary import Counts
 from conveyor.domain.project import Abort, RolloutConfig, Shadow
 from conveyor.domain.rollout import (
     CLOSED,
-    Counts,
+    DEAF,
     Phase,
     Plan,
     Rollout,
     Seen,
     TargetSeen,
     decide,
+    pause,
     plan,
+    resume,
     running,
     split,
-    wilson_lower,
 )
+from conveyor.domain.routing import Bin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=1)
@@ -58,7 +62,7 @@ def _rollout(previous: int | None = 1, *, quick: bool = False) -> Rollout:
 
 
 def _seen(healthy: int, new: Counts, *, crashed: str = "", migration: str = "none", applied: bool = True) -> Seen:
-    return Seen({"web": TargetSeen(2, healthy, crashed, new, Counts(1000, 0))}, migration, applied)
+    return Seen({"web": TargetSeen(2, healthy, crashed, new=new, old=Counts(1000, 0))}, migration, applied)
 
 
 @settings(max_examples=200, deadline=None)
@@ -167,18 +171,102 @@ def test_a_failed_migration_aborts_before_anything_starts() -> None:
     assert "no such column" in aborted.abort
 
 
+def _canary(plan_: Plan, new: Counts, old: Counts, after: timedelta = timedelta(0), **more: int) -> Rollout:
+    target = TargetSeen(2, 2, new=new, old=old, **more)
+    rollout = replace(_rollout(), phase=Phase.CANARY)
+    return decide(rollout, plan_, Seen({"web": target}, routes_applied=True), NOW + after)
+
+
 def test_a_live_release_as_faulty_as_the_new_one_is_no_reason_to_abort() -> None:
     chosen = plan({"web": RolloutConfig()})
-    canary = replace(_rollout(), phase=Phase.CANARY)
-    target = TargetSeen(2, 2, "", Counts(200, 20), Counts(1000, 110))
-    assert decide(canary, chosen, Seen({"web": target}, routes_applied=True), NOW).phase is Phase.CANARY
-    better = replace(target, old=Counts(1000, 1))
-    assert decide(canary, chosen, Seen({"web": better}, routes_applied=True), NOW).phase is Phase.ABORTING
+    assert _canary(chosen, Counts(200, 20), Counts(1000, 110)).phase is Phase.CANARY
+    aborted = _canary(chosen, Counts(200, 20), Counts(1000, 1))
+    assert aborted.phase is Phase.ABORTING
+    assert "20 of 200 requests with 5xx, the live version 1 of 1000" in aborted.abort
 
 
-@given(requests=st.integers(0, 10_000), data=st.data())
-def test_wilson_lower_is_a_bound(requests: int, data: st.DataObject) -> None:
-    errors = data.draw(st.integers(0, requests))
-    low = wilson_lower(errors, requests)
-    assert 0.0 <= low <= (errors / requests if requests else 0.0) + 1e-12
-    assert wilson_lower(0, requests) == 0.0
+def test_a_broken_live_version_is_replaced_at_once() -> None:
+    chosen = plan({"web": RolloutConfig()})
+    for forward in (
+        _canary(chosen, Counts(100, 0), Counts(1000, 300)),
+        _canary(chosen, Counts(0, 0), Counts(1000, 0), old_healthy=0),
+    ):
+        assert forward.phase is Phase.LIVE
+        assert "rolled forward: the live version of web" in forward.note
+
+
+def _times(*milliseconds: float) -> Counts:
+    spread = tuple(Bin(low, 1.0, milliseconds.count(low)) for low in sorted(set(milliseconds)))
+    return Counts(len(milliseconds), 0, spread)
+
+
+def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not() -> None:
+    chosen = plan({"web": RolloutConfig()})
+    live = _times(*([4.0] * 180 + [40.0] * 20))
+    slow = _canary(chosen, _times(*[40.0] * 30), live)
+    assert slow.phase is Phase.ABORTING
+    assert "took more than 19 ms for 30 of 30 requests, the live version for 20 of 200" in slow.abort
+    assert _canary(chosen, _times(*([6.0] * 27 + [40.0] * 3)), live).phase is Phase.CANARY
+    tail = plan({"web": RolloutConfig(abort=Abort(latency_p99_ms=30))})
+    assert "took more than 30 ms" in _canary(tail, _times(*[40.0] * 10), Counts()).abort
+
+
+def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_what_follows() -> None:
+    """Ten requests a minute at a canary share of 5 %: one request every two minutes."""
+    for outcome, phase in (("promote", Phase.CANARY), ("abort", Phase.ABORTING)):
+        chosen = plan({"web": RolloutConfig(insufficient=outcome)})
+        assert chosen.deadline == timedelta(minutes=10)
+        for minutes in range(10):
+            waiting = _canary(chosen, Counts(minutes // 2, 0), Counts(minutes * 10, 0), timedelta(minutes=minutes))
+            assert (waiting.phase, waiting.step) == (Phase.CANARY, 0)
+        ended = _canary(chosen, Counts(5, 0), Counts(95, 0), timedelta(minutes=10))
+        assert ended.phase is phase
+        assert ended.verdict.startswith(f"{Verdict.INSUFFICIENT}: web saw 5 requests at 5 %")
+    enough = _canary(plan({"web": RolloutConfig()}), Counts(200, 0), Counts(2000, 0), timedelta(minutes=2))
+    assert (enough.phase, enough.step, enough.verdict) == (Phase.CANARY, 1, "pass")
+
+
+def test_a_pause_holds_a_rollout_but_not_its_faults_and_ends_by_itself() -> None:
+    chosen = plan({"web": RolloutConfig(hold=timedelta(seconds=10))})
+    held = pause(replace(_rollout(), phase=Phase.CANARY), NOW, timedelta(minutes=5))
+    good = Seen({"web": TargetSeen(2, 2, new=Counts(500, 0), old=Counts(500, 0))}, routes_applied=True)
+    bad = Seen({"web": TargetSeen(2, 2, new=Counts(500, 100), old=Counts(500, 0))}, routes_applied=True)
+    later = NOW + timedelta(minutes=4)
+    assert decide(held, chosen, good, later) == held
+    assert decide(held, chosen, bad, later).phase is Phase.ABORTING
+    assert decide(replace(held, abort="enough"), chosen, good, later).phase is Phase.ABORTING
+    resumed = resume(held, later)
+    assert (resumed.paused, resumed.entered) == (None, NOW + timedelta(minutes=4))
+    assert decide(resumed, chosen, good, later + timedelta(seconds=9)).step == 0
+    by_itself = decide(held, chosen, good, NOW + timedelta(minutes=5))
+    assert by_itself.paused is None
+    assert decide(by_itself, chosen, good, NOW + timedelta(minutes=6)).step == 1
+
+
+def test_the_old_version_is_stopped_once_nothing_is_in_flight_or_its_time_is_over() -> None:
+    chosen = plan({"web": RolloutConfig(drain=timedelta(seconds=10))})
+    for phase, active in ((Phase.DRAIN, {"old_active": 3}), (Phase.ABORTING, {"new_active": 3})):
+        rollout = replace(_rollout(), phase=phase, abort="bad" if phase is Phase.ABORTING else "")
+
+        def after(seconds: float, **flying: int) -> bool:
+            seen = Seen({"web": TargetSeen(2, 2, **flying)}, routes_applied=True)
+            return decide(rollout, chosen, seen, NOW + timedelta(seconds=seconds)).phase in CLOSED  # noqa: B023
+
+        assert not after(9, **active)
+        assert after(10, **active)
+        assert not after(0.1)
+        assert after(1)
+
+
+def test_a_proxy_that_never_takes_its_routes_holds_no_phase_up_for_ever() -> None:
+    steps = plan({"web": RolloutConfig(steps=(50, 100))})
+    seen = Seen({"web": TargetSeen(wanted=1, healthy=1, old_healthy=1)}, routes_applied=False)
+    for phase in (Phase.CANARY, Phase.LIVE):
+        stuck = replace(_rollout(), phase=phase)
+        late = NOW + max(steps.deadline, steps.watch, steps.hold * 10) + DEAF
+        assert decide(stuck, steps, seen, late - STEP).phase is phase
+        assert decide(stuck, steps, seen, late).phase is Phase.ABORTING
+    for phase, end in ((Phase.DRAIN, Phase.DONE), (Phase.ABORTING, Phase.ROLLED_BACK)):
+        stuck = replace(_rollout(), phase=phase)
+        assert decide(stuck, steps, seen, NOW + steps.drain + DEAF - STEP).phase is phase
+        assert decide(stuck, steps, seen, NOW + steps.drain + DEAF).phase is end

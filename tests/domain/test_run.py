@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from conveyor.domain.run import (
     DONE,
     ENDED,
+    OVERDUE,
     JobResult,
     JobSeen,
     JobStatus,
@@ -161,3 +162,21 @@ def test_a_failed_step_ends_what_runs_beside_it_and_what_waits_for_it() -> None:
     last = advance(second.run, {"beside": JobSeen(JobStatus.FINISHED, ended)}, NOW).run
     assert last.state is RunState.FAILED
     assert last.error == "failing: it said no"
+
+
+def test_a_job_that_outlives_its_timeout_is_ended_and_one_that_nobody_claims_fails() -> None:
+    late = NOW + timedelta(hours=1) + OVERDUE
+    running = Step("a", state=StepState.RUNNING, started=NOW, attempt=1)
+    run = Run("r", "p", "train", "p/m", {}, (running,), NOW)
+    for status, in_time, overdue in (
+        (JobStatus.RUNNING, ((), ()), (("a",), ())),
+        (JobStatus.ABSENT, ((), ("a",)), ((), ())),
+    ):
+        seen = {"a": JobSeen(status)}
+        early = advance(run, seen, late - timedelta(seconds=1))
+        assert (early.end, early.restart) == in_time
+        turn = advance(run, seen, late)
+        assert (turn.end, turn.restart) == overdue
+    assert turn.cancel == ("a",)
+    assert turn.run.state is RunState.FAILED
+    assert "never be started" in turn.run.error

@@ -83,9 +83,11 @@ class Proxy:
     port: int
     process: subprocess.Popen[bytes]
 
-    def get(self, path: str, host: str = "localhost") -> tuple[int, dict[str, str], bytes]:
+    def get(
+        self, path: str, host: str = "localhost", method: str = "GET", more: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", path, headers={"Host": host})
+        connection.request(method, path, headers={"Host": host, **(more or {})})
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
@@ -139,6 +141,7 @@ def test_what_a_request_meets(proxy: Proxy, backends: tuple[Backend, Backend], t
         Route("*", "/soon", ()),
         Route("shop.example", "/", (Weighted("b-1", 1, "named"),)),
         Route("*", "/brief", (Weighted("a-1", 1, "7"),), timeout=0.1),
+        Route("*", "/quiet", (Weighted("a-1", 1, "7"),), idle=0.1),
     )
     proxy.route(Routing(clusters, routes))
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "envoy").glob("*.json")}
@@ -156,6 +159,7 @@ def test_what_a_request_meets(proxy: Proxy, backends: tuple[Backend, Backend], t
     status, headers, body = proxy.get("/brief/slow")
     assert (status, headers["x-conveyor-version"]) == (504, "7"), "a failure names the version that failed"
     assert json.loads(body)["error"]["retryable"] is True
+    assert proxy.get("/quiet/slow")[0] == 504
     assert proxy.get("/soon")[0] == 503
     assert proxy.get("/pay/broken")[0] == 500
 
@@ -188,6 +192,51 @@ def test_what_a_request_meets(proxy: Proxy, backends: tuple[Backend, Backend], t
     eventually(lambda: proxy.healthy("b-1"))
     assert proxy.envoy.applied_routes() == version
     assert proxy.get("/pay")[0] == 200
+
+
+def test_who_meets_a_canary(proxy: Proxy, backends: tuple[Backend, Backend]) -> None:
+    """A sticky client stays on its side while the share grows; a shadow gets copies of what changes nothing."""
+    a, b = backends
+    clusters = (a.cluster("a"), b.cluster("b"))
+    proxy.envoy.apply(Routing(clusters))
+    eventually(lambda: proxy.healthy("a") and proxy.healthy("b"))
+
+    def split(share: int, sticky: str) -> None:
+        parts = (Weighted("a", 100 - share, "a"), Weighted("b", share, "b"))
+        proxy.route(Routing(clusters, (Route("*", "/", parts, sticky=sticky),)))
+
+    def sent(**headers: str) -> tuple[bytes, str]:
+        status, answered, body = proxy.get("/", more=headers)
+        assert status == 200
+        return body, answered.get("set-cookie", "").partition(";")[0]
+
+    split(30, "cookie")
+    first = [sent() for _ in range(60)]
+    cookies = [cookie for _, cookie in first]
+    assert {body for body, _ in first} == {b"a:", b"b:"}
+    assert len(set(cookies)) == 60
+    assert all(cookie.startswith("conveyor-canary=") for cookie in cookies)
+    for body, cookie in first:
+        assert {sent(cookie=cookie)[0] for _ in range(3)} == {body}
+    split(60, "cookie")
+    grown = [sent(cookie=cookie)[0] for cookie in cookies]
+    assert all(now == b"b:" for (before, _), now in zip(first, grown, strict=True) if before == b"b:")
+    assert grown.count(b"b:") > [body for body, _ in first].count(b"b:")
+    split(50, "x-user")
+    for user in map(str, range(20)):
+        assert len({sent(**{"x-user": user})[0] for _ in range(4)}) == 1
+    assert {sent(**{"x-user": user})[0] for user in map(str, range(20))} == {b"a:", b"b:"}
+
+    proxy.route(Routing(clusters, (Route("*", "/", (Weighted("a", 100, "a"),), mirror="b", sticky="cookie"),)))
+    before = b.seen["/"]
+    assert proxy.get("/", method="POST")[2] == b"a:"
+    assert "set-cookie" not in proxy.get("/")[1]
+    eventually(lambda: b.seen["/"] == before + 1)
+    time.sleep(0.1)  # the copy of the POST would have come
+    assert b.seen["/"] == before + 1
+    proxy.route(Routing(clusters, (Route("*", "/", (Weighted("a", 100, "a"),), mirror="b", mirrors_all=True),)))
+    assert proxy.get("/", method="POST")[2] == b"a:"
+    eventually(lambda: b.seen["/"] == before + 2)
 
 
 class Clients:

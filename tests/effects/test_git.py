@@ -109,10 +109,15 @@ def test_push_export_clone(tmp_path: Path, remote: str) -> None:
     with pytest.raises(InputRejected):
         git.commit_info(bare, "--output=/tmp/x")
 
-    tree = git.export(bare, sha, tmp_path / "builds" / "one")
-    assert tree == git.export(bare, sha, tmp_path / "builds" / "one")
-    assert (tmp_path / "builds" / "one" / "large").read_bytes() == (work / "large").read_bytes()
-    assert [path.name for path in (tmp_path / "builds").iterdir()] == ["one"]
+    names = [f"{sha}^{{tree}}", f"{sha}:large", f"{sha}:missing", f"{sha}:app.py", "strange"]
+    tree, large, missing, app, strange = git.lookup(bare, names)
+    assert tree is not None
+    assert large is not None
+    assert app is not None
+    assert (tree.type, large.type, missing, strange) == ("tree", "blob", None, None)
+    assert (large.content, app.content) == ((work / "large").read_bytes(), b"print(1)\n")
+    with pytest.raises(InputRejected):
+        git.lookup(bare, ["a\nb"])
 
     # Many haves make git gzip its request.
     for number in range(30):
@@ -123,7 +128,7 @@ def test_push_export_clone(tmp_path: Path, remote: str) -> None:
     run(tmp_path / "clone", "commit", "--allow-empty", "-qm", "own")
     run(tmp_path / "clone", "pull", "-q", "--no-rebase", "origin", "main")
     assert "First" in run(tmp_path / "clone", "log", "--oneline")
-    assert git.tree_id(bare, git.heads(bare)["refs/heads/main"]) == tree
+    assert git.lookup(bare, ["main^{tree}"]) == [tree]
     run(work, "push", remote, ":refs/heads/feature/x")
     assert set(git.heads(bare)) == {"refs/heads/main"}
     assert git.state(bare) != state

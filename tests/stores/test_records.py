@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +19,13 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TTL = timedelta(seconds=10)
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    made = Records(f"sqlite:///{tmp_path / 'records.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Records]:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    if request.param == "postgresql":
+        fresh: Callable[[], str] = request.getfixturevalue("postgres")
+        url = fresh().replace("postgresql://", "postgresql+psycopg://")
+    made = Records(url)
     yield made
     made.close()
 

@@ -11,7 +11,13 @@ from conveyor.web.auth import COOKIE
 from .client import Client
 from .world import COMMIT, HOSTILE, OTHER, TOKEN, World, empty, full
 
-PAGES = ["/", "/runs/run1", "/models/shop/fraud", f"/projects/shop/commits/{COMMIT}"]
+PAGES = [
+    "/",
+    "/runs/run1",
+    "/models/shop/fraud",
+    f"/projects/shop/commits/{COMMIT}",
+    "/projects/shop/environments/production/releases/1",
+]
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
 from conveyor.web.server import application
 
+from .receipts import receipt
+
 TOKEN = "a-token-for-tests"
 HOSTILE = "<script>alert(1)</script>"
 COMMIT, OTHER = "1a2b3c4d" * 5, "99887766" * 5
@@ -82,6 +84,8 @@ def full(home: Path, port: int = 8000) -> World:
             release = Release("shop", "production", number, "b" * 64, COMMIT, {"fraud": version}, HOSTILE, START)
             tx.put(c.RELEASES, release)
         id_ = "shop/production"
+        for number, closed in ((1, True), (2, False)):
+            tx.put(c.RECEIPTS, receipt(f"{id_}/{number}", START, HOSTILE, closed=closed))
         tx.put(c.ROLLOUTS, Rollout(f"{id_}/2", id_, 2, 1, START, START, Phase.CANARY, 1, note="insufficient evidence"))
         rejected = {"model:fraud@4": f"web answered 12 of 40 requests with 5xx {HOSTILE}"}
         tx.put(c.ENVIRONMENTS, Environment("shop", "production", 1, f"{id_}/2", 2, rejected))

@@ -7,7 +7,23 @@ from typing import Annotated
 import typer
 
 from conveyor import __version__
-from conveyor.cli import data, demo_command, model, release, run, system
+from conveyor.cli import (
+    data,
+    demo_command,
+    deploy,
+    doctor,
+    dora,
+    environment,
+    gc,
+    model,
+    release,
+    remote,
+    rollout,
+    run,
+    secret,
+    system,
+    token,
+)
 from conveyor.cli.output import say, told
 
 app = typer.Typer(
@@ -19,12 +35,21 @@ app = typer.Typer(
 )
 system.add(app)
 demo_command.add(app)
+doctor.add(app)
+gc.add(app)
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
 app.add_typer(model.why, name="why")
 app.add_typer(release.app, name="release")
+app.add_typer(remote.app, name="remote")
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(run.app, name="run")
+app.add_typer(secret.app, name="secret")
+app.add_typer(token.app, name="token")
 release.add(app)
+dora.add(app)
+environment.add(app)
+deploy.add(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,7 +8,9 @@ import typer
 
 from conveyor.cli import lifecycle
 from conveyor.cli.output import ago, say, say_json, table
-from conveyor.domain import requests
+from conveyor.domain import requests, wire
+from conveyor.domain.junit import Report
+from conveyor.domain.run import Run
 
 app = typer.Typer(help="Runs and their steps.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -41,6 +43,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = Fal
     for step in found.steps:
         seconds = f"{(step.ended - step.started).total_seconds():.1f} s" if step.started and step.ended else ""
         say(f"  {step.name:<20} {step.state:<10} {seconds:>9}  {step.error}".rstrip())
+    _tests(found)
     if found.error:
         say(f"error: {found.error}")
 
@@ -49,3 +52,16 @@ def show(id_: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = Fal
 def cancel(id_: Annotated[str, typer.Argument(metavar="RUN")], reason: str = "cancelled by a person") -> None:
     """End a run. Example: conveyor run cancel 3f2a1b9c8d7e"""
     say(lifecycle.client().cancel(id_, requests.Cancel(reason)).message)
+
+
+def _tests(run: Run) -> None:
+    """What the tests of a build reported."""
+    if "tests" not in run.result:
+        return
+    report = wire.from_builtins(run.result["tests"], Report)
+    say(f"tests: {report.told}")
+    for each in report.failing:
+        say(f"  failed: {each.name}")
+        say("".join(f"    {line}\n" for line in each.message.splitlines()).rstrip("\n"))
+    for problem in report.unread:
+        say(f"  not read: {problem}")

@@ -1,4 +1,4 @@
-"""`conveyor up | down | status | logs | events`."""
+"""`conveyor up | down | upgrade | status | logs | events`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def add(app: typer.Typer) -> None:
     app.command("up")(up)
     app.command("down")(down)
+    app.command("upgrade")(upgrade)
     app.command("status")(status)
     app.command("logs")(logs)
     app.command("events")(events)
 
 
 def up() -> None:
-    """Start Conveyor here; what runs already is left alone. Example: conveyor up"""
+    """Start Conveyor here; what runs already is left alone. Example: conveyor up
+
+    A control plane of another version than this command's is replaced; services and the proxy are not touched.
+    """
     settings = lifecycle.up(lifecycle.home())
     token = settings.token_file.read_text().strip()
     say("Conveyor is up.")
@@ -41,6 +45,25 @@ def down() -> None:
     """Stop every process; the state stays. Example: conveyor down"""
     lifecycle.down(lifecycle.home())
     say("Conveyor is down; `conveyor up` carries on where it was.")
+
+
+def upgrade(as_json: Json = False) -> None:
+    """Replace the control plane by the version installed now; services go on. Example: conveyor upgrade"""
+    done = lifecycle.upgrade(lifecycle.home())
+    if as_json:
+        say_json(done)
+        return
+    if not done.replaced:
+        say(f"The control plane is Conveyor {done.after} already; nothing was replaced.")
+    elif done.before:
+        say(f"The control plane was Conveyor {done.before} and is {done.after} now; it took {done.seconds:g} s.")
+    else:
+        say(f"No control plane ran; Conveyor {done.after} was started in {done.seconds:g} s.")
+    say(f"  left alone  {len(done.untouched)} processes: {', '.join(done.untouched) or 'none'}")
+    if done.changed:
+        say(f"  ended or started again meanwhile  {', '.join(done.changed)}")
+    for rollout in done.rollouts:
+        say(f"  rollout of release {rollout} goes on")
 
 
 def status(as_json: Json = False) -> None:

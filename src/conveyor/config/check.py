@@ -42,6 +42,8 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
         yield from _service(service, config)
     for worker in config.workers.values():
         yield from _worker(worker, config)
+        if worker.name in config.services:
+            yield Problem(("worker", worker.name), "a service has this name already")
     for environment in config.environments.values():
         yield from _environment(environment, config)
     yield from choice(("preview", "database"), "database", config.preview.database, DATABASES)

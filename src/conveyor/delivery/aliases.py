@@ -13,9 +13,18 @@ LIVE = "live"
 
 def follow(context: Context, tx: Transaction, environment: Environment, release: Release | None, reason: str) -> None:
     """Moves `live` of every model to what the live release has; other environments have an alias of their own."""
-    name = LIVE if environment.name == "production" else f"{LIVE}-{environment.name}"
+    name = _name(environment)
     for model, version in (release.models if release else {}).items():
         move(context, tx, environment.project, model, name, version, reason)
+
+
+def key(environment: Environment, model: str) -> str:
+    """The key of the alias that follows what is live in an environment."""
+    return f"{environment.project}/{model}:{_name(environment)}"
+
+
+def _name(environment: Environment) -> str:
+    return LIVE if environment.name == "production" else f"{LIVE}-{environment.name}"
 
 
 def move(context: Context, tx: Transaction, project: str, model: str, name: str, version: int, reason: str) -> None:

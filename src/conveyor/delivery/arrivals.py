@@ -10,6 +10,7 @@ from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, open_runs
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
+from conveyor.domain.run import RunState
 from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
@@ -56,6 +57,7 @@ class Arrivals:
         if revision != self._revision:
             for build in builds:
                 for data in build.config.data.values():
+                    self._free(build, data)
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
         return _EVERY
@@ -84,6 +86,17 @@ class Arrivals:
         self._taken[path] = stamp
         self._seen.pop(path, None)
 
+    def _free(self, build: Build, data: DataConfig) -> None:
+        """A file whose run is gone (records that were restored, say) waits again: none may wait for nobody."""
+        where = {"dataset": f"{build.project}/{data.name}", "state": "ingesting"}
+        with self._context.records.read() as tx:
+            held = tx.find(ARRIVALS, where=where, limit=1000)
+            stuck = [arrival for arrival in held if not _runs(tx, arrival.run)]
+        if stuck:
+            with self._context.transaction() as tx:
+                for arrival in stuck:
+                    tx.put(ARRIVALS, replace(arrival, state="waiting", run="", note=f"run {arrival.run} is gone"))
+
     def _ingest(self, build: Build, data: DataConfig) -> bool:
         """Starts an ingest of what waits; True while it waits for more files to come."""
         context = self._context
@@ -105,6 +118,11 @@ class Arrivals:
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
         return False
+
+
+def _runs(tx: Transaction, run: str) -> bool:
+    found = tx.get(RUNS, run)
+    return found is not None and found.state is RunState.RUNNING
 
 
 def configured(build: Build | None, project: str, dataset: str) -> DataConfig:

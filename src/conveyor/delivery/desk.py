@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import TypeVar
 
 from conveyor import __version__
-from conveyor.delivery import arrivals, rejection, retrain
-from conveyor.delivery.lookup import latest_build, latest_data, live_model, live_release
+from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
+from conveyor.delivery.lookup import latest_build, latest_data, live_model
+from conveyor.delivery.remote_desk import RemoteDesk
+from conveyor.delivery.reports import Reports
+from conveyor.delivery.secrets import Secrets
+from conveyor.delivery.tokens import Tokens
 from conveyor.domain import requests
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.release import Release
+from conveyor.domain.retention import Policy
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.state import Arrival, Project, Quarantined
 from conveyor.domain.views import (
     Accepted,
+    Collected,
     DatasetView,
-    EnvironmentView,
     LogChunk,
     Message,
     ModelView,
@@ -42,7 +47,6 @@ from conveyor.stores.collections import (
     QUALITY,
     QUARANTINE,
     RELEASES,
-    ROLLOUTS,
     RUNS,
     WINDOWS,
 )
@@ -67,6 +71,11 @@ class Desk:
         self._alive = alive
         self._processes = processes
         self._started = context.clock.now()
+        self.reports = Reports(context)
+        self.secrets = Secrets(context, poke)
+        self.tokens = Tokens(context)
+        self.remotes = RemoteDesk(context, poke)
+        self.environments = environment_desk.EnvironmentDesk(context, poke)
 
     # --- views
 
@@ -80,7 +89,11 @@ class Desk:
                 public_url=settings.public_url,
                 started=self._started,
                 reconciling=self._alive(),
-                environments=tuple(view for p in projects for view in self._environments(tx, p)),
+                environments=tuple(
+                    view
+                    for place, project in enumerate(projects)
+                    for view in environment_desk.views(settings, tx, project, first=place == 0)
+                ),
                 datasets=tuple(view for p in projects for view in self._datasets(tx, p)),
                 models=tuple(view for p in projects for view in self._models(tx, p)),
                 runs=tuple(tx.find(RUNS, where={"state": RunState.RUNNING}, limit=100)),
@@ -219,18 +232,34 @@ class Desk:
 
     def rollback(self, project: str, environment: str, request: requests.Rollback) -> Message:
         with self._context.records.transaction() as tx:
-            said = rejection.roll_back(self._context, tx, f"{project}/{environment}", request.to, request.reason)
+            said = rollback.roll_back(self._context, tx, f"{project}/{environment}", request)
+        self._poke()
+        return said
+
+    def pause(self, project: str, environment: str, request: requests.Pause) -> Message:
+        with self._context.records.transaction() as tx:
+            said = steering.pause(self._context, tx, f"{project}/{environment}", request)
+        return self._told(said)
+
+    def resume(self, project: str, environment: str, request: requests.Resume) -> Message:
+        with self._context.records.transaction() as tx:
+            said = steering.resume(self._context, tx, f"{project}/{environment}", request)
+        return self._told(said)
+
+    def abort(self, project: str, environment: str, request: requests.Abort) -> Message:
+        with self._context.records.transaction() as tx:
+            said = steering.abort(self._context, tx, f"{project}/{environment}", request)
+        return self._told(said)
+
+    def collect(self, request: requests.Collect) -> Collected:
+        policy = Policy() if request.grace is None else Policy(grace=request.grace)
+        return collect.collect(self._context, policy, dry_run=request.dry_run)
+
+    def _told(self, said: str) -> Message:
         self._poke()
         return Message(said)
 
     # --- joining
-
-    def _environments(self, tx: Transaction, project: Project) -> Iterable[EnvironmentView]:
-        for record in tx.find(ENVIRONMENTS, where={"project": project.name}, newest=False):
-            rollout = tx.get(ROLLOUTS, record.rollout) if record.rollout else None
-            yield EnvironmentView(
-                record.project, record.name, live_release(tx, record), rollout, record.waiting, record.rejected
-            )
 
     def _datasets(self, tx: Transaction, project: Project) -> Iterable[DatasetView]:
         build = latest_build(tx, project.name)

@@ -40,6 +40,10 @@ class Builds:
 
 
 def latest_build(tx: Transaction, project: str) -> Build | None:
+    """The trunk's newest build: it says which environments, data and models a project has (decision 0007)."""
+    record = tx.get(PROJECTS, project)
+    if record is not None and record.definition:
+        return tx.get(BUILDS, f"{project}/{record.definition}")
     found = tx.find(BUILDS, where={"project": project}, limit=1)
     return found[0] if found else None
 

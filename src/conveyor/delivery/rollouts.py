@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from math import isnan
 
 from conveyor.delivery import aliases
 from conveyor.delivery.lookup import live_release
+from conveyor.delivery.receipts import Receipts
 from conveyor.delivery.rejection import reject
 from conveyor.delivery.targets import Target, targets
 from conveyor.delivery.world import Observed, Wanted, World
 from conveyor.domain import rollout as machine
+from conveyor.domain.canary import Counts
+from conveyor.domain.environment import hosts as hosts_of
+from conveyor.domain.events import Event
 from conveyor.domain.release import Environment, Release
-from conveyor.domain.rollout import Counts, Phase, Plan, Rollout, Seen, TargetSeen
+from conveyor.domain.rollout import Phase, Plan, Rollout, Seen, TargetSeen
 from conveyor.domain.routing import ClusterStats
 from conveyor.domain.run import RunState
 from conveyor.engine.context import Context
@@ -21,8 +24,8 @@ from conveyor.stores.collections import ENVIRONMENTS, PROJECTS, RELEASES, ROLLOU
 from conveyor.stores.records import Transaction
 
 _BUSY, _IDLE = 0.1, 1.0
-_CONVERGE_EVERY = timedelta(seconds=5)
-"""How soon a difference between wish and world is mended when nothing else happens."""
+_CONVERGE_EVERY = timedelta(seconds=4)
+"""How soon a difference between wish and world is mended when nothing else happens: within 5 s, a turn included."""
 _GRACE = timedelta(seconds=2)  # a process may fail once right after its start
 
 
@@ -32,6 +35,7 @@ class Rollouts:
     def __init__(self, context: Context, world: World) -> None:
         self._context = context
         self._world = world
+        self._receipts = Receipts(context)
         self._settled = False
         self._quiet_at = -1  # the records' revision when nothing was open
         self._converged_at = context.clock.now() - _CONVERGE_EVERY
@@ -57,33 +61,58 @@ class Rollouts:
         clusters = {t.cluster for _, old, new in parts for t in (*old.values(), *new.values())}
         observed = self._world.observe(clusters)
         for rollout, old, new in parts:
-            changed = {name: target for name, target in new.items() if _cluster(old.get(name)) != target.cluster}
+            changed = _changed(old, new)
+            self._receipts.look(rollout, old, new, observed.proxy, applied=self._world.follows(observed))
             plan = machine.plan({name: target.rollout for name, target in changed.items()})
-            seen = self._seen(rollout, old, changed, observed)
+            seen = self._seen(rollout, plan, old, new, observed)
             moved = machine.decide(rollout, plan, seen, self._context.clock.now())
             if moved != rollout:
                 self._persist(rollout, moved, plan, changed)
 
-    def _seen(self, rollout: Rollout, old: dict[str, Target], changed: dict[str, Target], observed: Observed) -> Seen:
-        early = self._context.clock.now() - rollout.entered < _GRACE
-        found = {}
-        for name, target in changed.items():
-            health = observed.clusters.get(target.cluster)
-            before = old.get(name)
-            found[name] = TargetSeen(
-                wanted=target.replicas,
-                healthy=health.healthy if health else 0,
-                crashed="" if early else self._world.crashed(target, observed),
-                new=_counts(observed.stats.get(target.cluster)),
-                old=_counts(observed.stats.get(before.cluster)) if before else Counts(),
-            )
-        return Seen(found, self._migration(rollout), self._world.follows(observed))
+    def _seen(
+        self, rollout: Rollout, plan: Plan, old: dict[str, Target], new: dict[str, Target], observed: Observed
+    ) -> Seen:
+        changed = _changed(old, new)
+        concerned = {name: each for name, each in changed.items() if each.overlaps or machine.took_over(rollout)}
+        found = {
+            name: self._target(rollout, plan, target, old.get(name), observed) for name, target in concerned.items()
+        }
+        gone = [target.cluster for name, target in old.items() if name not in new]
+        leaving = sum(observed.stats[cluster].active for cluster in gone if cluster in observed.stats)
+        return Seen(found, self._migration(rollout), self._world.follows(observed), leaving)
+
+    def _target(
+        self, rollout: Rollout, plan: Plan, target: Target, before: Target | None, observed: Observed
+    ) -> TargetSeen:
+        now, world = self._context.clock.now(), self._world
+        new, old = observed.stats.get(target.cluster), observed.stats.get(before.cluster) if before else None
+        health, was = observed.clusters.get(target.cluster), observed.clusters.get(before.cluster) if before else None
+        healthy = (health.healthy if health else 0) if target.prefix else world.up(target, observed)
+        starting = rollout.phase is Phase.START
+        late = starting and now - rollout.entered >= plan.start_timeout
+        return TargetSeen(
+            wanted=target.replicas,
+            healthy=healthy,
+            crashed=""
+            if now - rollout.entered < _GRACE and starting
+            else world.crashed(target, observed, rollout.started),
+            deaf=world.deaf(target, observed) if late and target.prefix else "",
+            memory=world.memory(target, observed),
+            new=_counts(new),
+            old=_counts(old),
+            new_active=new.active if new else 0,
+            old_active=old.active if old else 0,
+            old_healthy=was.healthy if was else int(before is None or not target.prefix),
+            routed=bool(target.prefix),
+        )
 
     def _migration(self, rollout: Rollout) -> str:
         if not rollout.migration:
             return "none"
         with self._context.records.read() as tx:
-            run = tx.need(RUNS, rollout.migration)
+            run = tx.get(RUNS, rollout.migration)
+        if run is None:
+            return f"failed: run {rollout.migration} is gone"
         return {
             RunState.RUNNING: "running",
             RunState.SUCCEEDED: "succeeded",
@@ -92,9 +121,11 @@ class Rollouts:
     def _persist(self, before: Rollout, rollout: Rollout, plan: Plan, changed: dict[str, Target]) -> None:
         context = self._context
         with context.transaction() as tx:
-            asked = tx.need(ROLLOUTS, rollout.id).abort
-            if asked and not before.abort and not rollout.abort:
-                rollout = replace(rollout, abort=asked)
+            asked = tx.need(ROLLOUTS, rollout.id)
+            if asked.abort and not before.abort and not rollout.abort:
+                rollout = replace(rollout, abort=asked.abort)
+            if (asked.paused, asked.pause_until) != (before.paused, before.pause_until):
+                return  # a person paused or resumed it meanwhile; the next turn decides on that
             environment = tx.need(ENVIRONMENTS, rollout.environment)
             release = tx.need(RELEASES, rollout.id)
             if rollout.phase is not before.phase:
@@ -102,6 +133,9 @@ class Rollouts:
             tx.put(ROLLOUTS, rollout)
             tx.put(ENVIRONMENTS, environment)
             percent = machine.split(rollout, plan)
+            self._receipts.record(tx, before, rollout, percent)
+            if rollout.verdict and rollout.verdict != before.verdict:
+                tx.append(self._verdict(environment, before, rollout, plan))
             tx.append(
                 self._event(
                     "rollout.advanced",
@@ -129,7 +163,9 @@ class Rollouts:
             return replace(environment, live=release.number)
         if rollout.phase is Phase.ABORTING:
             guilty = [changed[rollout.culprit]] if rollout.culprit in changed else list(changed.values())
-            components = {target.component for target in guilty}
+            before_it = tx.get(RELEASES, f"{environment.id}/{rollout.previous}") if rollout.previous else None
+            kept = set(before_it.components) if before_it else set()
+            components = {name for target in guilty for name in target.components} - kept
             environment = reject(self._context, tx, environment, components, rollout.abort)
             tx.append(
                 self._event(
@@ -175,33 +211,47 @@ class Rollouts:
             projects = tx.find(PROJECTS, limit=1000, newest=False)
             found = []
             for place, project in enumerate(projects):
-                for environment in tx.find(ENVIRONMENTS, where={"project": project.name}, limit=100, newest=False):
+                for environment in tx.find(ENVIRONMENTS, where={"project": project.name}, limit=1000, newest=False):
                     found.append(self._wish(tx, environment, first=place == 0))
         return found
 
     def _wish(self, tx: Transaction, environment: Environment, *, first: bool) -> Wanted:
-        named = f"{environment.name}.{environment.project}.localhost"
-        hosts = ("*", named) if first and environment.name == "production" else (named,)
+        hosts = hosts_of(environment.project, environment.name, first=first)
         settings = self._context.settings
         rollout = tx.get(ROLLOUTS, environment.rollout) if environment.rollout else None
         if rollout is None:
             live = targets(tx, settings, live_release(tx, environment))
             return Wanted(environment.id, live, live, 100, hosts)
         old, new = self._sides(rollout)
-        changed = {name: target.rollout for name, target in new.items() if _cluster(old.get(name)) != target.cluster}
+        plan = machine.plan({name: target.rollout for name, target in _changed(old, new).items()})
         keep_old, start_new = machine.running(rollout)
-        percent = machine.split(rollout, machine.plan(changed))
-        return Wanted(environment.id, old if keep_old else {}, new if start_new else {}, percent, hosts)
+        return Wanted(
+            environment.id,
+            old if keep_old else {},
+            new if start_new else {},
+            machine.split(rollout, plan),
+            hosts,
+            taken_over=machine.took_over(rollout),
+            shadow=frozenset(plan.shadow) if rollout.phase is Phase.SHADOW else frozenset(),
+        )
 
-    def _event(self, type_: str, environment: Environment, **data: object):  # type: ignore[no-untyped-def]
+    def _verdict(self, environment: Environment, before: Rollout, rollout: Rollout, plan: Plan) -> Event:
+        verdict, _, reason = rollout.verdict.partition(": ")
+        percent = machine.split(before, plan)
+        return self._event(
+            "rollout.verdict", environment, release=rollout.release, percent=percent, verdict=verdict, reason=reason
+        )
+
+    def _event(self, type_: str, environment: Environment, **data: object) -> Event:
         return self._context.event(type_, f"environment/{environment.id}", environment.project, **data)
 
 
-def _cluster(target: Target | None) -> str:
-    return target.cluster if target else ""
+def _changed(old: dict[str, Target], new: dict[str, Target]) -> dict[str, Target]:
+    """The new release's targets whose content differs from the old one's."""
+    return {name: target for name, target in new.items() if name not in old or old[name].cluster != target.cluster}
 
 
 def _counts(stats: ClusterStats | None) -> Counts:
     if stats is None:
         return Counts()
-    return Counts(stats.requests, stats.errors_5xx, None if isnan(stats.p99_ms) else stats.p99_ms)
+    return Counts(stats.requests, stats.errors_5xx, stats.latencies, stats.checks_failed)

@@ -5,21 +5,34 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from conveyor.config.settings import Settings
+from conveyor.delivery import secrets
 from conveyor.domain import wire
+from conveyor.domain.environment import path, placed
 from conveyor.domain.model import ModelVersion
-from conveyor.domain.project import RolloutConfig, ServiceConfig
+from conveyor.domain.preview import is_preview
+from conveyor.domain.project import RolloutConfig, ServiceConfig, WorkerConfig
 from conveyor.domain.release import Build, Release
+from conveyor.domain.secret import component
 from conveyor.domain.state import Instance
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.processes import Program
+from conveyor.effects.sealed import wrapped
 from conveyor.engine.context import Context
 from conveyor.stores.collections import BUILDS, MODEL_VERSIONS
 from conveyor.stores.objects import digest_bytes
 from conveyor.stores.records import Transaction
 
+_WORKER_ROLLOUT = RolloutConfig(
+    steps=(100,),
+    hold=timedelta(0),
+    watch=timedelta(seconds=10),
+    drain=timedelta(0),
+    start_timeout=timedelta(seconds=30),
+)
 _DIGITS = 10  # of the content digest in names; enough to tell a project's versions apart
 
 
@@ -27,42 +40,60 @@ _DIGITS = 10  # of the content digest in names; enough to tell a project's versi
 class Target:
     """One thing that traffic reaches. Equal content has an equal `cluster`, so what did not change is not restarted."""
 
-    name: str  # service.web | model.fraud
+    name: str  # service.web | worker.mail | model.fraud
     environment: str  # id
     cluster: str
     version: str  # what the answer's x-conveyor-version says
     component: str  # build:… | model:…, what a failed rollout rejects
-    prefix: str
+    prefix: str  # empty: a worker, which no request reaches
     health: str
     replicas: int
     rollout: RolloutConfig
     build: Build
     model: ModelVersion | None = None
-    service: ServiceConfig | None = None
+    process: ServiceConfig | WorkerConfig | None = None
     env: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, int] = field(default_factory=dict)  # name -> version of the value
+    idle: timedelta = timedelta(minutes=5)
+
+    @property
+    def components(self) -> set[str]:
+        """All that it is made from: what a failed rollout may reject."""
+        return {self.component, *(component(name, version) for name, version in self.secrets.items())}
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether two versions of it may run at once."""
+        return not isinstance(self.process, WorkerConfig) or self.process.overlap
+
+    @property
+    def memory_mb(self) -> int | None:
+        return self.process.memory_mb if self.process else None
 
 
 def targets(tx: Transaction, settings: Settings, release: Release | None) -> dict[str, Target]:
     """All targets of a release, by name."""
     if release is None:
         return {}
-    build = tx.need(BUILDS, f"{release.project}/{release.build}")
+    build = placed(tx.need(BUILDS, f"{release.project}/{release.build}"), release.environment_name)
     environment = release.environment
-    found = [_service(settings, environment, build, service) for service in build.config.services.values()]
+    processes: list[ServiceConfig | WorkerConfig] = [*build.config.services.values(), *build.config.workers.values()]
+    found = [_process(settings, environment, build, process, release.secrets) for process in processes]
     for name, number in release.models.items():
         version = tx.need(MODEL_VERSIONS, f"{release.project}/{name}@{number}")
         found.append(_model(environment, build, version))
     return {target.name: target for target in found}
 
 
-def service_environment(settings: Settings, environment: str, service: ServiceConfig) -> dict[str, str]:
+def service_environment(settings: Settings, environment: str, service: ServiceConfig | WorkerConfig) -> dict[str, str]:
     """What a service is told: its own variables, its database, where the models it uses answer."""
     env = {"CONVEYOR_ENVIRONMENT": environment, **service.env}
     if service.database and service.database not in env:
         env[service.database] = f"sqlite:///{database_path(settings, environment, service.database)}"
     for use in service.uses:
         model = use.removeprefix("model.")
-        env[f"CONVEYOR_MODEL_{model.upper().replace('-', '_')}"] = f"{settings.public_url}/v2/models/{model}"
+        address = f"{settings.public_url}{path(environment)}/v2/models/{model}"
+        env[f"CONVEYOR_MODEL_{model.upper().replace('-', '_')}"] = address
     return env
 
 
@@ -80,21 +111,36 @@ def program(context: Context, target: Target, instance: Instance) -> Program:
     log = settings.logs / "processes" / f"{instance.id}.log"
     if target.model is not None:
         return _model_program(context, target, target.model, instance, log)
-    assert target.service is not None
-    tree = settings.builds / target.build.tree
-    env = clean_environment(settings.envs / target.build.environment) | target.env | {"PORT": str(instance.port)}
-    return Program(instance.id, ("/bin/sh", "-c", f"exec {target.service.run}"), tree, env, log)
+    assert target.process is not None
+    part = target.build.part(target.process.name)
+    env = clean_environment(settings.envs / part.environment) | target.env
+    if target.prefix:
+        env["PORT"] = str(instance.port)
+    command: tuple[str, ...] = ("/bin/sh", "-c", f"exec {target.process.run}")
+    with context.records.read() as tx:
+        project, _, environment = target.environment.partition("/")
+        sealed = secrets.sealed_file(context, tx, project, environment, target.secrets)
+    if sealed is not None:
+        command = wrapped(str(sealed), command, str(log))
+    stop = max(1, round(target.process.drain.total_seconds())) if isinstance(target.process, WorkerConfig) else 10
+    return Program(instance.id, command, settings.builds / part.tree, env, log, stop_seconds=stop, keyed=bool(sealed))
 
 
 def _model_program(context: Context, target: Target, model: ModelVersion, instance: Instance, log: Path) -> Program:
     folder = _materialise(context, model)
-    observations = context.settings.observations / model.project / model.name / str(model.version)
+    observations = _observations(context.settings, target.environment) / model.project / model.name / str(model.version)
     argv = (
         *(sys.executable, "-m", "conveyor.serving", "--artifact", str(folder)),
         *("--name", model.name, "--version", str(model.version)),
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
     )
     return Program(instance.id, argv, context.settings.home, clean_environment(), log)
+
+
+def _observations(settings: Settings, environment: str) -> Path:
+    """What a preview predicts is none of the traffic that monitoring watches; it goes when the preview does."""
+    preview = is_preview(environment.rpartition("/")[2])
+    return settings.home / "previews" / environment if preview else settings.observations
 
 
 def _materialise(context: Context, model: ModelVersion) -> Path:
@@ -110,23 +156,30 @@ def _materialise(context: Context, model: ModelVersion) -> Path:
     return folder
 
 
-def _service(settings: Settings, environment: str, build: Build, service: ServiceConfig) -> Target:
-    env = service_environment(settings, environment, service)
-    content = digest_bytes(wire.to_json([build.digest, service, env]))[:_DIGITS]
-    name = f"service.{service.name}"
+def _process(
+    settings: Settings, environment: str, build: Build, process: ServiceConfig | WorkerConfig, values: dict[str, int]
+) -> Target:
+    env = service_environment(settings, environment, process)
+    given = {name: values[name] for name in process.secrets if name in values}
+    part = build.part(process.name)
+    content = digest_bytes(wire.to_json([part, process.run, env, given]))[:_DIGITS]
+    service = process if isinstance(process, ServiceConfig) else None
+    name = f"service.{process.name}" if service else f"worker.{process.name}"
     return Target(
         name=name,
         environment=environment,
         cluster=_cluster(environment, name, content),
-        version=f"{service.name}@{build.commit[:8]}",
+        version=f"{process.name}@{build.commit[:8]}",
         component=f"build:{build.digest}",
-        prefix=service.route,
-        health=service.health,
-        replicas=service.replicas,
-        rollout=service.rollout,
+        prefix=service.route if service else "",
+        health=service.health if service else "",
+        replicas=process.replicas,
+        rollout=service.rollout if service else _WORKER_ROLLOUT,
         build=build,
-        service=service,
+        process=process,
         env=env,
+        secrets=given,
+        idle=service.idle_timeout if service else timedelta(0),
     )
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from conveyor.delivery.mending import Mending
 from conveyor.delivery.targets import Target, program
-from conveyor.domain.routing import Cluster, ClusterHealth, ClusterStats, Route, Routing, Weighted
+from conveyor.domain.environment import path
+from conveyor.domain.proxy import ProxyStats
+from conveyor.domain.routing import ANY_HOST, Cluster, ClusterHealth, ClusterStats, Route, Routing, Weighted
 from conveyor.domain.state import Instance
 from conveyor.effects.envoy import Envoy
 from conveyor.effects.ports import free_port
 from conveyor.effects.processes import Processes, ProcessInfo
+from conveyor.effects.usage import listening, resident_mb
 from conveyor.engine.context import Context
 from conveyor.stores.collections import INSTANCES
 from conveyor.stores.records import Transaction
@@ -21,27 +26,57 @@ _TAIL = 400  # characters of a log that an error quotes
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One environment's wish: these targets run, and `percent` of the traffic of changed ones goes to `new`."""
+    """One environment's wish: these targets run, and `percent` of the traffic of changed ones goes to `new`.
+
+    `taken_over`: of workers of which only one version may run, it is the new one. `shadow`: these targets of `new` get
+    a copy of the requests that `old` answers.
+    """
 
     environment: str
     old: dict[str, Target]
     new: dict[str, Target]
     percent: int
     hosts: tuple[str, ...]
+    taken_over: bool = False
+    shadow: frozenset[str] = frozenset()
 
     @property
     def targets(self) -> list[Target]:
-        return list({t.cluster: t for t in (*self.old.values(), *self.new.values())}.values())
+        found = [target for target in self.old.values() if not (self._ends(target) and self.taken_over)]
+        for target in self.new.values():
+            waits = not target.overlaps and target.name in self.old and not self.taken_over
+            found += [] if waits and self.old[target.name].cluster != target.cluster else [target]
+        return list({target.cluster: target for target in found}.values())
+
+    def _ends(self, old: Target) -> bool:
+        """A worker's old version ends when the new release takes over: there are no requests to keep it warm for."""
+        new = self.new.get(old.name)
+        return not old.prefix and (new is None or new.cluster != old.cluster)
 
     def routes(self) -> Iterable[Route]:
         for name in sorted({*self.old, *self.new}):
             old, new = self.old.get(name), self.new.get(name)
+            target = new or old
+            if target is None or not target.prefix:
+                continue
             weighted = tuple(
                 Weighted(target.cluster, weight, target.version) for target, weight in _shares(old, new, self.percent)
             )
-            prefix = (new or old or next(iter(self.new.values()))).prefix
-            for host in self.hosts if weighted else ():
-                yield Route(host, prefix, weighted)
+            mirror = new.cluster if new is not None and old is not None and name in self.shadow else None
+            places = [(host, target.prefix) for host in self.hosts]
+            if target.model is not None:
+                places.append((ANY_HOST, path(self.environment) + target.prefix))
+            for host, prefix in places if weighted else ():
+                yield Route(
+                    host,
+                    prefix,
+                    weighted,
+                    mirror=mirror,
+                    mirrors_all=target.model is not None,
+                    idle=target.idle.total_seconds(),
+                    sticky=target.rollout.sticky or "",
+                    rewrite="" if prefix == target.prefix else target.prefix,
+                )
 
 
 def _shares(old: Target | None, new: Target | None, percent: int) -> list[tuple[Target, int]]:
@@ -59,8 +94,12 @@ def _shares(old: Target | None, new: Target | None, percent: int) -> list[tuple[
 class Observed:
     processes: dict[str, ProcessInfo]
     clusters: dict[str, ClusterHealth]
-    stats: dict[str, ClusterStats]
+    proxy: ProxyStats
     routes: str | None
+
+    @property
+    def stats(self) -> dict[str, ClusterStats]:
+        return self.proxy.clusters
 
 
 class World:
@@ -72,10 +111,11 @@ class World:
         self._envoy = envoy
         self._version = ""
         self._ensured: set[str] = set()
+        self._mending = Mending(context, processes, envoy)
 
     def observe(self, clusters: Iterable[str]) -> Observed:
         return Observed(
-            self._processes.list(), self._envoy.clusters(), self._envoy.stats(clusters), self._envoy.applied_routes()
+            self._processes.list(), self._envoy.clusters(), self._envoy.look(clusters), self._envoy.applied_routes()
         )
 
     def follows(self, observed: Observed) -> bool:
@@ -87,24 +127,75 @@ class World:
         targets = {target.cluster: target for want in wanted for target in want.targets}
         instances = self._instances(targets)
         running = self._processes.list()
+        alone = True
+        self._mending.proxy()
         for instance in instances:
-            self._ensure(targets[instance.cluster], instance, running.get(instance.id))
+            target = targets[instance.cluster]
+            if not target.overlaps and self._others_run(target, running):
+                alone = False
+            else:
+                self._ensure(target, instance, running.get(instance.id))
         ports: dict[str, list[int]] = {}
         for instance in instances:
-            ports.setdefault(instance.cluster, []).append(instance.port)
+            if targets[instance.cluster].prefix:
+                ports.setdefault(instance.cluster, []).append(instance.port)
         clusters = tuple(Cluster(name, tuple(ports[name]), targets[name].health) for name in sorted(ports))
         routes = tuple(route for want in wanted for route in want.routes())
         self._version = self._envoy.apply(Routing(clusters, routes))
-        return self._remove({instance.id for instance in instances}, running)
+        done = self._remove({instance.id for instance in instances}, running)
+        self._mending.tell()
+        return done and alone
 
-    def crashed(self, target: Target, observed: Observed) -> str:
-        """What a target's process said when it could not be kept running; empty while there is hope."""
+    def up(self, target: Target, observed: Observed) -> int:
+        """How many of its processes have stayed up for a second."""
+        names = (f"{target.cluster}-{replica}" for replica in range(target.replicas))
+        return sum(name in observed.processes and observed.processes[name].state == "RUNNING" for name in names)
+
+    def crashed(self, target: Target, observed: Observed, since: datetime | None) -> str:
+        """What a target's process said when it ended by itself; empty while all is well.
+
+        With `since`, one that was started again after that moment has ended too, however well it runs now.
+        """
         for replica in range(target.replicas):
             name = f"{target.cluster}-{replica}"
             info = observed.processes.get(name)
-            if info is not None and info.state in ("FATAL", "BACKOFF", "EXITED"):
+            if info is None:
+                continue
+            if info.state in ("FATAL", "BACKOFF", "EXITED"):
                 return f"its process ended with exit code {info.exit}: {self._tail(name)}"
+            if since is not None and info.started_at is not None and info.started_at > since:
+                return f"its process ended and had to be started again: {self._tail(name)}"
         return ""
+
+    def memory(self, target: Target, observed: Observed) -> str:
+        """What the hungriest of its processes uses, where that is more than it may."""
+        if target.memory_mb is None:
+            return ""
+        pids = [observed.processes[name].pid for name in self._names(target) if name in observed.processes]
+        used = max((resident_mb(pid) for pid in pids if pid is not None), default=0)
+        return f"uses {used} MB of memory, more than its {target.memory_mb} MB" if used > target.memory_mb else ""
+
+    def deaf(self, target: Target, observed: Observed) -> str:
+        """Why a process that runs does not become healthy, where that can be seen: it listens on another port."""
+        for instance in self._instances({target.cluster: target}):
+            info = observed.processes.get(instance.id)
+            ports = listening(info.pid) if info is not None and info.pid is not None else ()
+            if ports and instance.port not in ports:
+                heard = ", ".join(map(str, ports))
+                return f"; it listens on port {heard}, not on $PORT, which is {instance.port}"
+            if info is not None and info.pid is not None and not ports:
+                return "; it listens on no port yet"
+        return ""
+
+    def _names(self, target: Target) -> list[str]:
+        return [f"{target.cluster}-{replica}" for replica in range(target.replicas)]
+
+    def _others_run(self, target: Target, running: dict[str, ProcessInfo]) -> bool:
+        """Whether a process of another version of it still runs."""
+        with self._context.records.read() as tx:
+            same = tx.find(INSTANCES, where={"target": f"{target.environment}/{target.name}"}, limit=1000)
+        others = (running.get(instance.id) for instance in same if instance.cluster != target.cluster)
+        return any(info is not None and info.pid is not None for info in others)
 
     def _instances(self, targets: dict[str, Target]) -> list[Instance]:
         """The record of every process that is wanted, with a port that it keeps."""
@@ -127,23 +218,25 @@ class World:
         return Instance(id_, f"{target.environment}/{target.name}", target.cluster, replica, free_port(), now)
 
     def _ensure(self, target: Target, instance: Instance, info: ProcessInfo | None) -> None:
-        if info is not None and instance.id in self._ensured and info.state not in ("STOPPED", "STOPPING"):
-            return
         for variable, value in target.env.items():
-            if value.startswith("sqlite:////") and variable == (target.service.database if target.service else None):
+            if value.startswith("sqlite:////") and target.process and variable == target.process.database:
                 Path(value.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._processes.ensure(program(self._context, target, instance))
+        mended = self._processes.hold(program(self._context, target, instance), info)
+        if mended and instance.id in self._ensured:
+            self._mending.note(f"process/{instance.id}", "it had been stopped, or its program file changed")
         self._ensured.add(instance.id)
 
     def _remove(self, wanted: set[str], running: dict[str, ProcessInfo]) -> bool:
         """Ends what nothing refers to any more; without waiting for it."""
         with self._context.records.read() as tx:
-            surplus = [instance.id for instance in tx.find(INSTANCES, limit=10_000) if instance.id not in wanted]
+            known = [instance.id for instance in tx.find(INSTANCES, limit=10_000)]
+        surplus = [id_ for id_ in known if id_ not in wanted]
+        alone = self._mending.strays(running, known)
         done = [id_ for id_ in surplus if self._gone(id_, running.get(id_))]
         if done:
             with self._context.transaction() as tx:
                 self._forget(tx, done)
-        return len(done) == len(surplus)
+        return alone and len(done) == len(surplus)
 
     def _gone(self, id_: str, info: ProcessInfo | None) -> bool:
         self._ensured.discard(id_)

@@ -15,11 +15,11 @@ from math import log, sqrt
 
 ALPHA = 0.05
 """The most that false aborts may be of a whole rollout; divided among its steps."""
-BETA = 0.05
-"""The most that missed regressions may be of a step."""
+BETA = 0.04
+"""The most that missed regressions may be of a step: a little under the 5 % that is promised."""
 FEWEST_ERRORS = 3
 """A release is not given up for fewer bad answers than this: one may be chance, and what is rejected stays rejected."""
-_CAUTION = 1.0  # standard errors by which the live version is taken to be worse than it looks, before giving up the new
+_CAUTION = 2.0  # standard errors by which the live version's share is doubted, in favour of neither verdict
 
 
 class Verdict(StrEnum):
@@ -46,11 +46,11 @@ def compare(new: Share, live: Share, tolerated: float, regression: float, looks:
     `tolerated` is a share that is fine whatever the live version does; `regression` is the smallest rise over the
     larger of the two that must not go unseen. `looks`: how many such tests one rollout makes (Bonferroni).
     """
-    cautious = max(tolerated, upper(live) if live.total else 0.0)
-    if new.bad >= FEWEST_ERRORS and evidence(new, cautious, regression) >= log(looks / ALPHA):
+    low, high = interval(live) if live.total else (0.0, 0.0)
+    if new.bad >= FEWEST_ERRORS and evidence(new, max(tolerated, high), regression) >= log(looks / ALPHA):
         return Verdict.FAIL
-    plain = max(tolerated, live.rate)
-    return Verdict.PASS if evidence(new, plain, regression) <= log(BETA / (1 - ALPHA)) else Verdict.INSUFFICIENT
+    passes = evidence(new, max(tolerated, low), regression) <= log(BETA / (1 - ALPHA))
+    return Verdict.PASS if passes else Verdict.INSUFFICIENT
 
 
 def evidence(seen: Share, p0: float, regression: float) -> float:
@@ -60,11 +60,12 @@ def evidence(seen: Share, p0: float, regression: float) -> float:
     return seen.bad * log(p1 / p0) + (seen.total - seen.bad) * log((1 - p1) / (1 - p0))
 
 
-def upper(share: Share, z: float = _CAUTION) -> float:
-    """Upper bound of the Wilson score interval of a proportion (Wilson 1927)."""
+def interval(share: Share, z: float = _CAUTION) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927)."""
     p, n = share.rate, share.total
     spread = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return min(1.0, (p + z * z / (2 * n) + spread) / (1 + z * z / n))
+    middle, scale = p + z * z / (2 * n), 1 + z * z / n
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def needed(tolerated: float, regression: float) -> int:

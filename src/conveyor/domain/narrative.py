@@ -50,6 +50,9 @@ def _work(event: Event) -> str:
         "ingest": "The ingest into",
         "train": "The training of",
         "migrate": "The migration for",
+        "rollback": "The check before a rollback of",
+        "cleanup": "The removal of the copies for",
+        "preview": "The setup of",
     }
     return f"{names.get(kind, f'The {kind} run of')} {what}"
 
@@ -149,10 +152,23 @@ def _receipt(event: Event) -> str:
     return f"The rollout of release {data['release']} in {_name(event)} saw {told}"
 
 
+def _proxy(event: Event) -> str:
+    lost = event.data.get("lost")
+    flying = "" if lost is None else f"; in flight shortly before: {lost}"
+    return f"The proxy ended and was started again{_because(event)}{flying}"
+
+
+def _migrated(event: Event) -> str:
+    data = event.data
+    kept = "after a backup" if data["backup"] else "without a change"
+    return f"Release {data['release']} migrated {data['database']} of {_name(event)} in {data['seconds']} s, {kept}"
+
+
 SENTENCES: dict[str, Told] = {
     "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
     "project.config_invalid": _invalid,
     "code.pushed": _pushed,
+    "code.branch_deleted": lambda e: f"{e.data['branch']} of {_name(e)} was deleted; what is live stays",
     "code.superseded": lambda e: f"{_commit(e.data['commit'])} gave way to the newer push {_commit(e.data['newer'])}",
     "run.started": lambda e: f"{_work(e)} began",
     "run.succeeded": lambda e: f"{_work(e)} succeeded",
@@ -178,10 +194,14 @@ SENTENCES: dict[str, Told] = {
     "rollout.rolled_back": _rolled_back,
     "release.proposed": lambda e: f"A release for {_name(e)} waits for approval{_because(e)}",
     "release.approved": lambda e: f"A release for {_name(e)} was approved{_because(e)}",
+    "release.rejected": lambda e: f"The release that waited for approval in {_name(e)} was rejected{_because(e)}",
     "release.promoted": lambda e: f"What is live in {e.data['source']} was promoted to {_name(e)}",
     "environment.created": lambda e: f"Branch {e.data['branch']} has its own environment, {_name(e)}, now",
     "environment.ended": lambda e: f"The environment {_name(e)} was taken down{_because(e)}",
+    "database.migrated": _migrated,
+    "database.restored": lambda e: f"{e.data['database']} of {_name(e)} is as it was before release {e.data['release']}",
     "secret.changed": lambda e: f"Secret {e.data['secret']} of {_name(e)} was {e.data['change']}",
+    "token.changed": lambda e: f"Token {_name(e)} with the role {e.data['role']} was {e.data['change']}",
     "remote.changed": lambda e: (
         f"{_name(e)} {'follows ' + e.data['url'] if e.data.get('url') else 'follows no remote'}"
     ),
@@ -199,7 +219,7 @@ SENTENCES: dict[str, Told] = {
     "system.started": lambda e: "The control plane started",
     "system.recovered": lambda e: f"The control plane carried on with work that it found in flight{_because(e)}",
     "process.died": lambda e: f"{_name(e)} ended by itself and was started again{_because(e)}",
-    "proxy.restarted": lambda e: f"The proxy was started again; {e.data['lost']} requests were in flight",
+    "proxy.restarted": _proxy,
     "system.mended": lambda e: f"{e.subject} was mended{_because(e)}",
     "system.collected": lambda e: f"{e.data['megabytes']:,} MB that nothing needs any more were deleted",
     "system.error": lambda e: f"{e.subject} met an error and tries again: {e.data['error']}",

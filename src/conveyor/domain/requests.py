@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from conveyor.domain.token import Role
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
+    """With `restore` the database goes back too; `yes` says that the person knows what is lost."""
+
     to: int | None = None
     reason: str = "asked for by a person"
+    restore: bool = False
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """What is live in `source` is meant for the environment; `again`: also what was rejected there before."""
+
+    source: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """`key` is that of the proposal that the person saw; empty approves whatever waits."""
+
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    reason: str = "a person said no"
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    reason: str = "a person asked for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Holds a rollout where it is; it goes on by itself after `minutes`."""
+
+    minutes: float = 60.0
+    reason: str = "asked for by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    reason: str = "asked for by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    reason: str = "aborted by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """`grace`: nothing younger is touched; what retention says by itself if not given."""
+
+    dry_run: bool = False
+    grace: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetSecret:
+    """The value travels once, in this direction; it is not shown where the request is."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateToken:
+    name: str
+    role: Role = Role.VIEWER
+    expires: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +92,12 @@ class Retrain:
 @dataclass(frozen=True, slots=True)
 class Cancel:
     reason: str = "cancelled by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class AddRemote:
+    """`branches` may have one `*` each; none: all of them. `poll` as durations are written in conveyor.toml."""
+
+    url: str = field(repr=False)  # it may hold a login
+    branches: tuple[str, ...] = ()
+    poll: str = "1m"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+from conveyor.domain.outcome import Outcomes
 
 ANY_HOST = "*"
 # Cluster names are parts of the names of the proxy's counters.
@@ -31,17 +33,23 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Requests for `host` ("*" or a name) under `prefix`; `mirror` gets a copy of each, its answers are dropped.
+    """Requests for `host` ("*" or a name) under `prefix`; `mirror` gets a copy, its answers are dropped.
 
-    A prefix matches whole path segments: "/pay" takes "/pay" and "/pay/1" but not "/payments".
-    `timeout` is in seconds for the whole answer; 0 means none (server-sent events, long polls).
+    A prefix matches whole path segments: "/pay" takes "/pay" and "/pay/1" but not "/payments". Only requests that
+    change nothing (GET, HEAD) are mirrored, unless `mirrors_all`. `timeout` is in seconds for the whole answer, 0 for
+    none (server-sent events, long polls); `idle` is how long a request or a stream may be silent. `sticky` keeps a
+    client on one side of a split: "cookie", or the name of a request header.
     """
 
     host: str
     prefix: str
     weighted: tuple[Weighted, ...]
     mirror: str | None = None
-    timeout: float = 60.0
+    mirrors_all: bool = False
+    timeout: float = 0.0
+    idle: float = 300.0
+    sticky: str = ""
+    rewrite: str = ""  # what the prefix becomes on its way to the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +111,14 @@ class ClusterStats:
     p99_ms: float
     active: int
     latencies: tuple[Bin, ...] = ()
+    checks_failed: int = 0
+    outcomes: Outcomes = field(default_factory=Outcomes)  # of users' requests; these go on when the cluster begins anew
 
     def since(self, earlier: ClusterStats) -> ClusterStats:
         """The window between two readings; a cluster that began anew in between counts from its beginning."""
+        outcomes = self.outcomes.since(earlier.outcomes)
         if earlier.requests > self.requests:
-            return self
+            return replace(self, outcomes=outcomes)
         before = {bin_.low: bin_.count for bin_ in earlier.latencies}
         bins = tuple(Bin(b.low, b.width, max(0, b.count - before.get(b.low, 0))) for b in self.latencies)
         return ClusterStats(
@@ -117,6 +128,7 @@ class ClusterStats:
             p99_ms=quantile(bins, 0.99),
             active=self.active,
             latencies=tuple(bin_ for bin_ in bins if bin_.count),
+            outcomes=outcomes,
         )
 
 

@@ -99,6 +99,11 @@ class Advance:
     restart: tuple[str, ...] = ()  # persisted as running but never claimed: start again
     cancel: tuple[str, ...] = ()  # jobs to end
     lost: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()  # jobs to kill: they outlived their timeout and whoever should have kept it
+
+
+OVERDUE = timedelta(minutes=1)
+"""A job keeps its own timeout. One that is still not over so long after it is stuck, or can never be claimed."""
 
 
 def advance(run: Run, seen: dict[str, JobSeen], now: datetime) -> Advance:
@@ -106,10 +111,12 @@ def advance(run: Run, seen: dict[str, JobSeen], now: datetime) -> Advance:
     restart: list[str] = []
     cancel: list[str] = []
     lost: list[str] = []
+    end: list[str] = []
     for step in run.steps:
         if step.state is not StepState.RUNNING:
             continue
         job = seen[step.name]
+        overdue = step.started is not None and now - step.started >= step.timeout + OVERDUE
         if job.status is JobStatus.FINISHED and job.result is not None:
             run = run.with_step(_after(step, job.result, now))
         elif job.status is JobStatus.LOST:
@@ -120,18 +127,27 @@ def advance(run: Run, seen: dict[str, JobSeen], now: datetime) -> Advance:
                 run = run.with_step(replace(step, state=StepState.CANCELLED, ended=now))
             else:
                 cancel.append(step.name)
+        elif job.status is JobStatus.ABSENT and overdue:
+            cancel.append(step.name)  # so that nobody claims it any more
+            run = run.with_step(replace(step, state=StepState.FAILED, ended=now, error="it could never be started"))
         elif job.status is JobStatus.ABSENT:
             restart.append(step.name)
+        if job.status is JobStatus.RUNNING and overdue:
+            end.append(step.name)
     failed = [step for step in run.steps if step.state is StepState.FAILED]
     if run.cancel or failed:
         for step in run.steps:
             if step.state is StepState.PENDING:
                 run = run.with_step(replace(step, state=StepState.CANCELLED, ended=now))
-    done = {step.name for step in run.steps if step.state in DONE}
-    ready = tuple(s.name for s in run.steps if s.state is StepState.PENDING and done.issuperset(s.needs))
     if run.ended_steps:
         run = _ended(run, failed, now)
-    return Advance(run, ready, tuple(restart), tuple(cancel), tuple(lost))
+    return Advance(run, ready(run), tuple(restart), tuple(cancel), tuple(lost), tuple(end))
+
+
+def ready(run: Run) -> tuple[str, ...]:
+    """The steps that wait for nothing any more."""
+    done = {step.name for step in run.steps if step.state in DONE}
+    return tuple(step.name for step in run.steps if step.state is StepState.PENDING and done.issuperset(step.needs))
 
 
 def _after(step: Step, result: JobResult, now: datetime) -> Step:

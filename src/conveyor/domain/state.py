@@ -13,6 +13,9 @@ class Project:
     name: str
     created: datetime
     heads: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, int] = field(default_factory=dict)  # how many bytes of each branch's log were acted upon
+    trunk: str = ""  # the branch that reaches production: it alone says which environments, data and models there are
+    definition: str = ""  # digest of the trunk's newest build that passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ def _environment(view: EnvironmentView) -> Iterator[str]:
     models = "".join(f", {name} v{version}" for name, version in (live.models if live else {}).items())
     what = f"release {live.number}, commit {live.commit[:8]}{models}" if live else "nothing live"
     yield f"\n{view.project} {view.name}: {what}"
+    if view.address and (live or view.branch):
+        yield f"  {view.address}"
+    if view.note:
+        yield f"  {view.note}"
+    if view.proposal is not None:
+        yield f"  waits for approval: {view.proposal.text}; conveyor approve {view.name}"
     if view.rollout is not None:
         yield f"  release {view.rollout.release} is rolling out: {view.rollout.phase} {view.rollout.abort}".rstrip()
     if view.waiting:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelVersion
-from conveyor.domain.release import Release
+from conveyor.domain.release import Proposal, Release
+from conveyor.domain.retention import Verdict
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
 from conveyor.domain.state import Alias
@@ -21,6 +22,12 @@ class EnvironmentView:
     rollout: Rollout | None
     waiting: str
     rejected: dict[str, str]
+    address: str = ""
+    source: str = ""  # what is live there is promoted to here
+    proposal: Proposal | None = None
+    branch: str = ""  # what it takes pushes from, or the preview is of
+    expires: datetime | None = None
+    note: str = ""  # that it is being taken down, or that nothing declares it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +92,20 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection deleted, or with `dry_run` would delete, and what it keeps: each with its reason."""
+
+    dry_run: bool
+    deleted: int
+    deleted_bytes: int
+    kept: int
+    kept_bytes: int
+    verdicts: tuple[Verdict, ...]  # what goes first, the largest first
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """What will happen; `run` is the run that it depends on, if any."""
+
     message: str
+    run: str = ""

@@ -1,6 +1,6 @@
 """Runs one command for the control plane and outlives it: `python -I -S child.py JOB_DIR`. Standard library only.
 
-    job.json     {argv | shell, cwd, env, timeout_seconds, log}
+    job.json     {argv | shell, cwd, env, timeout_seconds, log, sealed}
     claim        created once, by the one wrapper that may run it: {pid, identity}
     started.json the command's process group: {pgid, identity}
     result.json  {exit_code, started, ended, timed_out, cancelled, max_rss_mb, cpu_seconds, signal, error}
@@ -77,7 +77,26 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def launch(job: dict, log: int) -> int:  # type: ignore[type-arg]
+def command(job: dict, held: int, env: dict) -> list[str]:  # type: ignore[type-arg]
+    """Its argv. With secrets it is started by `sealed.py`, whose masker keeps `held` open until all is in the log."""
+    argv: list[str] = job.get("argv") or ["/bin/sh", "-c", job["shell"]]
+    if not job.get("sealed"):
+        return argv
+    if key := os.environ.get("CONVEYOR_SECRET_KEY"):
+        env["CONVEYOR_SECRET_KEY"] = key
+    os.set_inheritable(held, True)
+    launcher = [sys.executable, "-I", "-m", "conveyor.effects.sealed", job["sealed"]]
+    return [*launcher, "--held", str(held), "--", *argv]
+
+
+def drained(read: int) -> None:
+    """Wait until the masker of a command that has ended has written its last words; not for ever."""
+    import select
+
+    select.select([read], [], [], GRACE_SECONDS)
+
+
+def launch(job: dict, log: int, held: int) -> int:  # type: ignore[type-arg]
     """Fork and exec the command in its own session; returns its pid. A failed exec ends it with 127."""
     parent = os.getpid()
     if sys.platform.startswith("linux"):
@@ -105,7 +124,7 @@ def launch(job: dict, log: int) -> int:  # type: ignore[type-arg]
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         os.chdir(job["cwd"])
-        argv = job.get("argv") or ["/bin/sh", "-c", job["shell"]]
+        argv = command(job, held, job["env"])
         os.execvpe(argv[0], argv, job["env"])
     except OSError as problem:
         os.write(2, f"cannot start {job.get('argv') or job.get('shell')}: {problem}\n".encode())
@@ -168,8 +187,11 @@ def main(job_dir: str) -> None:
             job = json.load(file)
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         cancelled: list[bool] = []
-        pid = launch(job, log)
+        read, held = os.pipe()
+        pid = launch(job, log, held)
+        os.close(held)
         status, usage, timed_out = wait(pid, job.get("timeout_seconds"), cancelled)
+        drained(read)
         code = os.waitstatus_to_exitcode(status)
         scale = 2**20 if sys.platform == "darwin" else 2**10
         result.update(

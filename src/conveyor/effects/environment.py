@@ -12,6 +12,11 @@ _KEPT = (
 )  # fmt: skip
 
 
+def given_secrets() -> list[str]:
+    """The secret values that `sealed.py` gave this process; what it writes elsewhere than to its output masks them."""
+    return [os.environ[name] for name in os.environ.get("CONVEYOR_SECRETS", "").split() if name in os.environ]
+
+
 def clean_environment(env_dir: Path | None = None) -> dict[str, str]:
     """Where programs and registries are found, and no more; with a project environment its programs come first."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}

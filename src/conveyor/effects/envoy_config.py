@@ -19,7 +19,11 @@ from conveyor.domain.routing import ANY_HOST, Cluster, Route, Routing, Weighted
 
 Json = dict[str, Any]
 ROUTE_CONFIG = "public"
+LISTENER = "public"
+ENDED = "conveyor.ended"
+"""Where the proxy counts requests when they have ended; `effects.envoy_stats` reads it."""
 VERSION_HEADER = "x-conveyor-version"
+STICKY_COOKIE = "conveyor-canary"
 _TYPES = "type.googleapis.com/envoy"
 _LOCALHOST = "127.0.0.1"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -40,7 +44,8 @@ def bootstrap(*, admin_socket: str, lds: str, cds: str) -> Json:
 def listeners(public_port: int, rds: str, *, address: str = _LOCALHOST) -> Json:
     manager = {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "public",
+        "stat_prefix": LISTENER,
+        "access_log": [_ended()],
         "rds": {"route_config_name": ROUTE_CONFIG, "config_source": _watched(rds)},
         "http_filters": [
             {
@@ -79,10 +84,13 @@ def clusters(routing: Routing) -> Json:
 
 def routes(routing: Routing) -> Json:
     hosts = sorted({route.host for route in routing.routes} | {ANY_HOST})
+    # A name beside those of a project's environments is nobody's: one that was taken down must not be production.
+    beside = sorted({f"*.{parent}" for host in hosts if (parent := host.partition(".")[2])})
     config = {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": ROUTE_CONFIG,
-        "virtual_hosts": [_virtual_host(host, routing) for host in hosts],
+        "virtual_hosts": [_virtual_host(host, routing) for host in [*hosts, *beside]],
+        "ignore_port_in_host_matching": True,
         "response_headers_to_remove": ["server", "x-powered-by"],
     }
     return _response([config])
@@ -162,14 +170,25 @@ def _endpoint(port: int) -> Json:
 
 def _virtual_host(host: str, routing: Routing) -> Json:
     mine = sorted((r for r in routing.routes if r.host == host), key=lambda r: (-len(r.prefix), r.prefix))
-    rendered = [_route(route) for route in mine]
+    rendered = [rendered for route in mine for rendered in _routes_of(route)]
     if not any(route.prefix == "/" for route in mine):
         rendered.append({"match": {"prefix": "/"}, "direct_response": _plain(404, "No route serves this address.")})
     return {
         "name": host,
-        "domains": [ANY_HOST] if host == ANY_HOST else [host, f"{host}:*"],
+        "domains": [host],
         "routes": rendered,
     }
+
+
+def _routes_of(route: Route) -> list[Json]:
+    """One entry or more: some clients are known by their cookie, and only what changes nothing is mirrored."""
+    found = [_route(route)]
+    shares = [part for part in route.weighted if part.weight > 0]
+    if route.sticky and len(shares) > 1:
+        found = _by_cookie(found[0]) if route.sticky == "cookie" else [_hashed(found[0], route.sticky)]
+    if route.mirror and shares:
+        found = [entry for plain in found for entry in _mirrored(plain, route.mirror, everything=route.mirrors_all)]
+    return found
 
 
 def _route(route: Route) -> Json:
@@ -180,25 +199,60 @@ def _route(route: Route) -> Json:
     action: Json = {
         "weighted_clusters": {"clusters": [_share(part) for part in shares]},
         "timeout": f"{route.timeout:.3f}s",
-        "retry_policy": {
-            "retry_on": "connect-failure,refused-stream,reset-before-request",
-            "num_retries": 2,
-            "retry_host_predicate": [
-                {
-                    "name": "envoy.retry_host_predicates.previous_hosts",
-                    "typed_config": {
-                        "@type": f"{_TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                    },
-                }
-            ],
-            "host_selection_retry_max_attempts": 3,
-            "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.100s"},
-        },
+        "idle_timeout": f"{route.idle:.3f}s",
+        "retry_policy": _retries(),
     }
-    if route.mirror:
-        everything = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-        action["request_mirror_policies"] = [{"cluster": route.mirror, "runtime_fraction": everything}]
+    if route.rewrite:
+        action["prefix_rewrite"] = route.rewrite
     return {"match": match, "route": action}
+
+
+def _by_cookie(plain: Json) -> list[Json]:
+    """A client without the cookie is put on a side by the id of its request, and gets that id as the cookie.
+
+    Both are hashed in the same way, so that it stays on that side; as a share grows, more ids are below it.
+    """
+    carries = {"name": "cookie", "string_match": {"contains": f"{STICKY_COOKIE}="}}
+    known = _hashed(plain, None)
+    known["match"] = {**plain["match"], "headers": [carries]}
+    fresh = _hashed(plain, "x-request-id")
+    cookie = {"key": "set-cookie", "value": f"{STICKY_COOKIE}=%REQ(X-REQUEST-ID)%; Path=/; HttpOnly; SameSite=Lax"}
+    fresh["response_headers_to_add"] = [{"header": cookie, "append_action": "APPEND_IF_EXISTS_OR_ADD"}]
+    return [known, fresh]
+
+
+def _hashed(plain: Json, header: str | None) -> Json:
+    """The route with the side chosen by a hash: of the header, or of the cookie."""
+    policy = {"header": {"header_name": header}} if header else {"cookie": {"name": STICKY_COOKIE}}
+    weighted = {**plain["route"]["weighted_clusters"], "use_hash_policy": True}
+    return {**plain, "route": {**plain["route"], "weighted_clusters": weighted, "hash_policy": [policy]}}
+
+
+def _mirrored(plain: Json, cluster: str, *, everything: bool) -> list[Json]:
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    policy = {"cluster": cluster, "runtime_fraction": always}
+    copied = {**plain, "route": {**plain["route"], "request_mirror_policies": [policy]}}
+    if everything:
+        return [copied]
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+    upgrade = {"name": "upgrade", "present_match": False}
+    return [
+        {**copied, "match": {**plain["match"], "headers": [*plain["match"].get("headers", []), safe, upgrade]}},
+        plain,
+    ]
+
+
+def _retries() -> Json:
+    hosts = f"{_TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "retry_on": "connect-failure,refused-stream,reset-before-request",
+        "num_retries": 2,
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": hosts}}
+        ],
+        "host_selection_retry_max_attempts": 3,
+        "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.100s"},
+    }
 
 
 def _share(part: Weighted) -> Json:
@@ -212,6 +266,23 @@ def _share(part: Weighted) -> Json:
 
 def _plain(status: int, message: str) -> Json:
     return {"status": status, "body": {"inline_string": message}}
+
+
+def _ended() -> Json:
+    """Counts every request once, when it has ended, by version, status and Envoy's reason.
+
+    The counters of clusters cannot tell these apart: a 503 after a reset from the application's own, a stream that was
+    cut from one that its reader left. Counters of a cluster that is gone stay: a few for each version.
+    """
+    tags = {"cluster": "%UPSTREAM_CLUSTER%", "code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%"}
+    prefix, _, name = ENDED.partition(".")
+    stat = {"name": name, "tags": [{"name": tag, "value_format": value} for tag, value in tags.items()]}
+    config = {
+        "@type": f"{_TYPES}.extensions.access_loggers.stats.v3.Config",
+        "stat_prefix": prefix,
+        "counters": [{"stat": stat, "value_fixed": 1}],
+    }
+    return {"name": "envoy.access_loggers.stats", "typed_config": config}
 
 
 def _local_replies() -> Json:

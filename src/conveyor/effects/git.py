@@ -8,12 +8,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from conveyor.effects.files import sync_directory, write_if_changed
-from conveyor.errors import Conflict, InputRejected, NotFound, Unavailable
+from conveyor.effects.files import write_if_changed
+from conveyor.errors import InputRejected, NotFound, Unavailable
 
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ZERO = "0" * 40
@@ -23,6 +24,7 @@ _CONFIG = {
     "receive.fsckObjects": "true",
     "transfer.hideRefs": "refs/conveyor",
     "core.fsync": "committed",
+    "core.logAllRefUpdates": "always",
     "gc.auto": "0",
 }
 
@@ -33,6 +35,15 @@ class CommitInfo:
     author: str
     subject: str
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name such as `main:web` stands for. `content` of blobs only."""
+
+    id: str
+    type: str  # blob | tree | commit | tag
+    content: bytes = b""
 
 
 def ensure_repo(path: Path, message_url: str) -> None:
@@ -73,34 +84,58 @@ def state(path: Path) -> tuple[int, ...]:
     return tuple(p.stat().st_mtime_ns for p in (*sorted(folders), *sorted(files), packed) if p.exists())
 
 
-def tree_id(path: Path, sha: str) -> str:
-    """Content address of the commit's files: equal trees need no new build."""
-    return _git(path, "rev-parse", "--verify", f"{_checked(sha)}^{{tree}}").decode().strip()
+def moves(path: Path, branch: str, offset: int) -> tuple[list[str], int]:
+    """(commits that the branch came to since that byte of its log, in their order; how long the log is).
 
-
-def export(path: Path, sha: str, destination: Path) -> str:
-    """The commit's files as a folder, whole or not at all; returns the tree id. An existing folder is kept."""
-    tree = tree_id(path, sha)
-    if destination.is_dir():
-        return tree
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temp = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    Git writes the log with the branch, so that no push is lost to whoever looks late. A log that is shorter than
+    `offset` is another one: the branch was deleted and made anew.
+    """
     try:
-        temp.chmod(0o755)
-        with subprocess.Popen(
-            ["git", "-C", str(path), "archive", "--format=tar", sha], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as archive:
-            unpacked = subprocess.run(
-                ["tar", "-x", "-C", str(temp)], stdin=archive.stdout, capture_output=True, check=False
-            )
-            said = archive.stderr.read() if archive.stderr else b""
-        if archive.returncode or unpacked.returncode:
-            reason = (said + unpacked.stderr).decode(errors="replace").strip()
-            raise Unavailable(f"commit {sha[:12]} could not be unpacked: {reason}", hint="Check the free disk space.")
-        _publish(temp, destination)
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
-    return tree
+        with (path / "logs" / "refs" / "heads" / branch).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < offset:
+                return [], size
+            file.seek(offset)
+            raw = file.read(size - offset)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], 0
+    whole = raw[: raw.rfind(b"\n") + 1]
+    return [line.split(b" ", 2)[1].decode() for line in whole.splitlines()], offset + len(whole)
+
+
+def lookup(path: Path, names: Sequence[str]) -> list[Found | None]:
+    """What each name stands for, by one short process whatever their number."""
+    if any("\n" in name for name in names):
+        raise InputRejected("a name in a repository must be one line", hint="Mend the path in conveyor.toml.")
+    asked = "".join(f"{name}\n" for name in names).encode()
+    raw = _git(path, "cat-file", "--batch", given=asked)
+    found: list[Found | None] = []
+    at = 0
+    for _ in names:
+        end = raw.index(b"\n", at)
+        words = raw[at:end].split(b" ")
+        at = end + 1
+        if len(words) != 3 or not words[2].isdigit():
+            found.append(None)
+            continue
+        size = int(words[2])
+        kind = words[1].decode()
+        found.append(Found(words[0].decode(), kind, raw[at : at + size] if kind == "blob" else b""))
+        at += size + 1
+    return found
+
+
+def tracked(path: Path, prefix: str) -> dict[str, str]:
+    """Name below `prefix` (such as "refs/conveyor/remote/") -> commit."""
+    listing = _git(path, "for-each-ref", "--format=%(objectname) %(refname)", prefix).decode()
+    pairs = (line.partition(" ") for line in listing.splitlines())
+    return {ref.removeprefix(prefix): sha for sha, _, ref in pairs}
+
+
+def update_refs(path: Path, commands: Sequence[str]) -> None:
+    """All of them or none: lines such as `update <ref> <new>` and `delete <ref> <old>`."""
+    if commands:
+        _git(path, "update-ref", "--stdin", given="".join(f"{line}\n" for line in commands).encode())
 
 
 def read_file(path: Path, sha: str, file: str) -> bytes:
@@ -115,24 +150,16 @@ def commit_info(path: Path, sha: str) -> CommitInfo:
     return CommitInfo(full, author, subject, datetime.fromtimestamp(int(seconds), UTC))
 
 
-def _publish(temp: Path, destination: Path) -> None:
-    try:
-        temp.rename(destination)
-    except OSError as problem:
-        if not destination.is_dir():
-            raise Conflict(f"{destination} could not be put in place: {problem}", hint="Remove it.") from problem
-    sync_directory(destination.parent)
-
-
 def _hook(message_url: str) -> str:
     url = shlex.quote(message_url.rstrip("/"))
     return f"""#!/bin/sh
 # Tells the pusher where to look; what happens is decided by the control plane, which reads the refs.
 url={url}
 while read -r old new ref; do
-  case "$new" in
-    {_ZERO}) echo "Conveyor: $ref is gone" ;;
-    *) echo "Conveyor: $url/$new" ;;
+  case "$new $ref" in
+    {_ZERO}*) echo "Conveyor: $ref is gone" ;;
+    *" refs/heads/"*) echo "Conveyor: $url/$new" ;;
+    *) echo "Conveyor: $ref is kept; only branches are built" ;;
   esac
 done
 exit 0
@@ -145,10 +172,11 @@ def _checked(sha: str) -> str:
     return sha
 
 
-def _git(path: Path | None, *arguments: str, missing: str = "the commit") -> bytes:
+def _git(path: Path | None, *arguments: str, missing: str = "the commit", given: bytes = b"") -> bytes:
     where = ["-C", str(path)] if path is not None else []
+    command = ["git", *where, *arguments]
     try:
-        done = subprocess.run(["git", *where, *arguments], capture_output=True, check=False, env=environment())
+        done = subprocess.run(command, input=given, capture_output=True, check=False, env=environment())
     except FileNotFoundError as problem:
         raise Unavailable("git is not installed", hint="Install git.") from problem
     if done.returncode == 0:

@@ -25,6 +25,27 @@ def identity(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else started.strip()
 
 
+def owner() -> str:
+    """A name for this process that tells, on this machine, whether it still lives: see `gone`."""
+    return f"{_machine()}/{os.getpid()}/{identity(os.getpid())}"
+
+
+def gone(name: str) -> bool:
+    """Whether the process that called itself so by `owner` has ended; False also where that cannot be known."""
+    machine, _, rest = name.partition("/")
+    pid, _, known = rest.partition("/")
+    return machine == _machine() and pid.isdigit() and identity(int(pid)) != known
+
+
+def _machine() -> str:
+    """Two processes with an equal one see the same pids: the host, and its pid namespace (a container has its own)."""
+    try:
+        space = Path("/proc/self/ns/pid").readlink().name
+    except OSError:
+        space = ""
+    return f"{os.uname().nodename}{space.removeprefix('pid:')}"
+
+
 def environment(pid: int) -> frozenset[str] | None:
     """`KEY=value` pairs that the process was started with; None when it is gone or not ours to read."""
     if sys.platform == "linux":

@@ -22,12 +22,16 @@ from typing import Any
 from conveyor.effects import child
 from conveyor.effects.files import write_atomic
 from conveyor.effects.identity import end_group, group_alive, identity
+from conveyor.effects.vault import VARIABLE
 from conveyor.errors import InputRejected
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One of `argv` and `shell`. `env` is the whole environment. stdout and stderr are appended to `log`."""
+    """One of `argv` and `shell`. `env` is the whole environment. stdout and stderr are appended to `log`.
+
+    `sealed`: the file of its secrets, see `sealed.py`; they are masked in the log.
+    """
 
     cwd: Path
     log: Path
@@ -35,6 +39,7 @@ class Job:
     shell: str = ""
     env: dict[str, str] = field(default_factory=dict)
     timeout_seconds: float | None = None
+    sealed: str = ""
 
 
 class JobPhase(StrEnum):
@@ -83,7 +88,7 @@ def start(job_dir: Path, job: Job) -> None:
     wrapper = [sys.executable, "-I", "-S", str(Path(child.__file__).resolve()), str(job_dir.resolve())]
     subprocess.run(
         ["/bin/sh", "-c", '"$@" &', "sh", *wrapper],
-        env={"PATH": os.environ.get("PATH", os.defpath)},
+        env={name: os.environ[name] for name in ("PATH", VARIABLE) if name in os.environ},
         cwd=job_dir,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -119,6 +124,14 @@ def cancel(job_dir: Path) -> None:
     if state.phase is JobPhase.RUNNING and state.pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGTERM)
+
+
+def end(job_dir: Path) -> None:
+    """KILL to wrapper and command at once; it is LOST then. For a job that answers to nothing else."""
+    state = observe(job_dir)
+    if state.phase is JobPhase.RUNNING and state.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGKILL)
 
 
 def _claim_for_nobody(job_dir: Path) -> bool:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,10 @@ from conveyor.effects.sockets import UnixConnection, socket_path
 from conveyor.effects.supervisor_config import Program
 from conveyor.errors import NotFound, Unavailable
 
-__all__ = ["ProcessInfo", "Processes", "Program"]
+__all__ = ["CONTROL", "ENVOY", "ProcessInfo", "Processes", "Program"]
+
+CONTROL, ENVOY = "control", "envoy"
+"""The two programs that are Conveyor's own; every other one is an instance of a release."""
 
 # https://supervisord.org/api.html, class Faults
 _SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED = 6, 10, 60, 70, 90
@@ -61,15 +64,33 @@ class Processes:
     def socket(self) -> Path:
         return socket_path(self._dir, "supervisor.sock")
 
-    def start_supervisor(self, programs: Sequence[Program] = (), *, timeout: float = 15.0) -> None:
-        """Idempotent: a supervisord that answers is kept. Programs left behind by a killed one are ended first."""
+    @property
+    def log(self) -> Path:
+        """supervisord's own log: which process ended, when and how."""
+        return self._dir / "supervisord.log"
+
+    @property
+    def mark(self) -> str:
+        """What every process under this supervisord has in its environment, and no other process has."""
+        return f"SUPERVISOR_SERVER_URL=unix://{self.socket}"
+
+    def start_supervisor(
+        self, programs: Sequence[Program] = (), *, kept: Sequence[Program] = (), timeout: float = 15.0
+    ) -> None:
+        """Idempotent: a supervisord that answers is kept. Programs left behind by a killed one are ended first.
+
+        `kept`: as `programs`, but what runs of them is left as it is, also where its content would be another today.
+        """
         if not self.alive():
             for name in ("programs", "launch", "pids"):
                 (self._dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._end_leftovers()
-            for program in programs:
+            for program in (*kept, *programs):
                 self._write(program)
             self._spawn(timeout)
+        running = self.list()
+        for program in kept:
+            self.hold(program, running.get(program.name))
         for program in programs:
             self.ensure(program)
 
@@ -110,6 +131,19 @@ class Processes:
         if info is not None and info.state in stopped:
             self._call("startProcess", program.name, False, accept=(_ALREADY_STARTED,))
 
+    def hold(self, program: Program, info: ProcessInfo | None) -> bool:
+        """The program runs, whatever content it was started with; `info` is what `list` said of it.
+
+        A newer Conveyor may write another launch script for the same release: what runs must not be restarted for
+        that. True if its files on disk had to be mended, or it had to be started again.
+        """
+        if info is None or not info.up:
+            self.ensure(program)
+            return info is None or info.state == "STOPPED"
+        supervisor_config.check(program)
+        launch = self._launch_in_use(program.name) or self._write_launch(program)
+        return self._write_section(program, launch)
+
     def stop(self, name: str) -> None:
         """Ask it to end and return at once; `list` shows STOPPED when it has."""
         self._call("stopProcess", name, False, accept=(_NOT_RUNNING, _BAD_NAME))
@@ -134,13 +168,28 @@ class Processes:
 
     def _write(self, program: Program) -> str:
         supervisor_config.check(program)
+        launch = self._write_launch(program)
+        self._write_section(program, launch)
+        return launch
+
+    def _write_launch(self, program: Program) -> str:
         script = supervisor_config.launch_script(program)
         launch = supervisor_config.launch_name(program, script)
-        program.log.parent.mkdir(parents=True, exist_ok=True)
         write_if_changed(self._dir / "launch" / launch, script.encode(), mode=0o600)
-        section = supervisor_config.program_section(program, launch, self._dir)
-        write_if_changed(self._dir / "programs" / f"{program.name}.conf", section.encode(), mode=0o600)
         return launch
+
+    def _write_section(self, program: Program, launch: str) -> bool:
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        section = supervisor_config.program_section(program, launch, self._dir)
+        return write_if_changed(self._dir / "programs" / f"{program.name}.conf", section.encode(), mode=0o600)
+
+    def _launch_in_use(self, name: str) -> str | None:
+        """The launch script that the running process came from: others of its name are swept after a change."""
+        found = sorted(self._launches(name))
+        return found[0].name if len(found) == 1 else None
+
+    def _launches(self, name: str) -> Iterator[Path]:
+        return (self._dir / "launch").glob(f"{name}-{'[0-9a-f]' * 16}.sh")
 
     def _reload(self, program: Program) -> ProcessInfo | None:
         added, changed, _ = self._call("reloadConfig")[0]
@@ -163,7 +212,7 @@ class Processes:
         return None if raw is None else _parse(raw)
 
     def _sweep(self, name: str, *, keep: str | None) -> None:
-        for path in (self._dir / "launch").glob(f"{name}-{'[0-9a-f]' * 16}.sh"):
+        for path in self._launches(name):
             if path.name != keep:
                 path.unlink(missing_ok=True)
         if keep is None:
@@ -173,7 +222,7 @@ class Processes:
         config = supervisor_config.supervisord_section(self.socket, root=os.getuid() == 0)
         write_if_changed(self._dir / "supervisord.conf", config.encode(), mode=0o600)
         clean = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-        command = [sys.executable, "-I", "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+        command = [sys.executable, "-I", "-m", "conveyor.effects.supervise", "-c", "supervisord.conf"]
         # Daemonises itself: the child that is waited for here ends at once, the daemon has no parent to outlive.
         done = subprocess.run(
             command,
@@ -196,10 +245,9 @@ class Processes:
 
     def _end_leftovers(self) -> None:
         """After `kill -9` of supervisord its programs still hold their ports."""
-        mine = f"SUPERVISOR_SERVER_URL=unix://{self.socket}"
         for path in sorted((self._dir / "pids").glob("*")):
             text = path.read_text()
-            if text.isdigit() and mine in (environment(int(text)) or ()):
+            if text.isdigit() and self.mark in (environment(int(text)) or ()):
                 end_group(int(text), seconds=3.0)
             path.unlink(missing_ok=True)
 

@@ -37,6 +37,7 @@ class Program:
     stop_seconds: int = 10
     autorestart: bool = True
     priority: int = 500
+    keyed: bool = False  # may read the key of the secrets, where that is in supervisord's environment
     umask: int = field(default=0o022)
 
 
@@ -61,6 +62,7 @@ def launch_script(program: Program) -> str:
         f'printf %s "$$" > pids/{shlex.quote(program.name)}',
         "ulimit -n 65536 2>/dev/null || ulimit -n $(ulimit -Hn) 2>/dev/null",
         f"umask {program.umask:03o}",
+        *(() if program.keyed else ("unset CONVEYOR_SECRET_KEY",)),
         *(f"export {key}={shlex.quote(value)}" for key, value in sorted(program.env.items())),
         f"cd {shlex.quote(str(program.cwd))} || exit 72",
         "exec " + " ".join(shlex.quote(part) for part in program.argv),

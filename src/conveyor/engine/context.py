@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from conveyor.config.settings import Settings
 from conveyor.domain.events import Event
+from conveyor.effects import identity
 from conveyor.errors import LeaseLost
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Lease, Records, Transaction
@@ -44,8 +45,15 @@ class Context:
         """Takes or prolongs the lease; False while another control plane holds it."""
         now = self.clock.now()
         with self.records.transaction() as tx:
-            self.lease = tx.acquire(LEASE, self.owner, now, LEASE_TTL)
+            self.lease = tx.acquire(LEASE, self.owner, now, LEASE_TTL, identity.gone)
         return self.lease is not None
+
+    def release(self) -> None:
+        """Gives the lease back: the next control plane need not wait until it expires."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            with self.records.transaction(lease) as tx:
+                tx.acquire(LEASE, self.owner, self.clock.now(), timedelta(0))
 
     def event(self, type_: str, subject: str, project: str = "", **data: Any) -> Event:
         return Event(self.new_id(), type_, subject, self.clock.now(), project, data)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from conveyor.config.settings import Settings
 from conveyor.domain.run import Run, Step
 from conveyor.stores.records import Transaction
 
@@ -17,7 +18,8 @@ SPEC = "spec.json"
 class Command:
     """What a step runs: `argv`, or a `shell` line. `spec` is written to spec.json in the job's folder before it starts.
 
-    With a `key` the outputs are reused by any later step of the same key.
+    With a `key` the outputs are reused by any later step of the same key. `done`: what it would make is there already,
+    so no process is started. `sealed`: the file of its secrets, see `effects.sealed`.
     """
 
     argv: tuple[str, ...] = ()
@@ -26,6 +28,8 @@ class Command:
     env: dict[str, str] = field(default_factory=dict)
     key: str | None = None
     spec: bytes = b""
+    done: bool = False
+    sealed: Path | None = None
 
 
 class Recipe(Protocol):
@@ -39,5 +43,13 @@ class Recipe(Protocol):
     def complete(self, run: Run, tx: Transaction) -> Run:
         """Writes the results of a run that succeeded, in the transaction that ends it; may end it as failed instead."""
 
-    def failed(self, run: Run, tx: Transaction) -> None:
-        """Writes what follows from a run that failed or was cancelled, in the transaction that ends it."""
+    def failed(self, run: Run, tx: Transaction) -> Run | None:
+        """Writes what follows from a run that failed or was cancelled, in the transaction that ends it.
+
+        May return the run with more to say of it; its state stays.
+        """
+
+
+def job_dir(settings: Settings, run: Run, step: Step) -> Path:
+    """Where an attempt of a step works. No colon in it: PATH and its like are lists with colons."""
+    return settings.work / run.id / step.name.replace(":", "_") / str(step.attempt)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from conveyor.domain import wire
-from conveyor.domain.run import Advance, JobResult, JobSeen, JobStatus, Run, RunState, Step, StepState, advance
+from conveyor.domain.run import Advance, JobResult, JobSeen, JobStatus, Run, RunState, Step, StepState, advance, ready
 from conveyor.domain.state import CachedStep
 from conveyor.domain.step import StepError
 from conveyor.effects import jobs
 from conveyor.effects.files import write_atomic
 from conveyor.engine.context import Context
-from conveyor.engine.recipe import OUT, SPEC, Command, Recipe
+from conveyor.engine.recipe import OUT, SPEC, Command, Recipe, job_dir
 from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS, STEP_CACHE
 from conveyor.stores.records import Transaction
@@ -50,10 +50,14 @@ class Runs:
         seen = {step.name: self._observe(run, step) for step in run.steps if step.state is StepState.RUNNING}
         turn = advance(run, seen, context.clock.now())
         starts: list[tuple[Step, Command]] = []
-        moved = turn.run
-        for name in turn.ready:
-            moved, start = self._ready(moved, name, busy)
-            starts += [start] if start else []
+        moved, names = turn.run, turn.ready
+        while names:
+            before = moved
+            for name in names:
+                moved, start = self._ready(moved, name, busy)
+                starts += [start] if start else []
+            # What was there already opens the way for more at once.
+            names = tuple(name for name in ready(moved) if name not in names) if moved != before else ()
         if moved != run:
             self._persist(run, moved, turn)
         for name in turn.restart:
@@ -62,6 +66,8 @@ class Runs:
             self._start(moved, step, command)
         for name in turn.cancel:
             jobs.cancel(self.job_dir(moved, moved.step(name)))
+        for name in turn.end:
+            jobs.end(self.job_dir(moved, moved.step(name)))
 
     def _ready(self, run: Run, name: str, busy: Counter[str]) -> tuple[Run, tuple[Step, Command] | None]:
         """The run with this step cached, running or failed; and what to start once that is persisted."""
@@ -80,8 +86,9 @@ class Runs:
             return run.with_step(replace(step, state=StepState.FAILED, ended=now, error=message)), None
         step = replace(step, key=command.key)
         cached = self._cached(command.key)
-        if cached is not None:
-            return run.with_step(replace(step, state=StepState.CACHED, ended=now, outputs=cached.outputs)), None
+        if cached is not None or command.done:
+            outputs = cached.outputs if cached else {}
+            return run.with_step(replace(step, state=StepState.CACHED, ended=now, outputs=outputs)), None
         busy[run.kind] += 1
         step = replace(step, state=StepState.RUNNING)
         return run.with_step(step), (step, command)
@@ -120,7 +127,7 @@ class Runs:
         if run.state is RunState.SUCCEEDED:
             run = recipe.complete(run, tx)
         if run.state is not RunState.SUCCEEDED:
-            recipe.failed(run, tx)
+            run = recipe.failed(run, tx) or run
         type_ = f"run.{run.state}"
         tx.append(
             self._context.event(
@@ -149,6 +156,7 @@ class Runs:
             env=command.env,
             timeout_seconds=step.timeout.total_seconds(),
             log=log,
+            sealed=str(command.sealed or ""),
         )
         jobs.start(job_dir, job)
 
@@ -170,7 +178,7 @@ class Runs:
         return {str(path.relative_to(folder)): self._context.objects.put_file(path) for path in files}
 
     def job_dir(self, run: Run, step: Step) -> Path:
-        return self._context.settings.work / run.id / step.name / str(step.attempt)
+        return job_dir(self._context.settings, run, step)
 
 
 def _explain(job_dir: Path, result: jobs.JobResult) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.migration import Schema
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.receipt import Receipt
 from conveyor.domain.release import Build, Environment, Release
+from conveyor.domain.remote import Remote
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
+from conveyor.domain.secret import SecretVersion
 from conveyor.domain.state import (
     Alias,
     AliasMove,
@@ -20,6 +24,7 @@ from conveyor.domain.state import (
     Project,
     Quarantined,
 )
+from conveyor.domain.token import Token
 from conveyor.stores.records import Collection
 
 PROJECTS = Collection("projects", Project, key="name")
@@ -33,7 +38,9 @@ MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "sta
 ALIASES = Collection("aliases", Alias, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))
 ENVIRONMENTS = Collection("environments", Environment, index=("project",))
+REMOTES = Collection("remotes", Remote, key="project")
 RELEASES = Collection("releases", Release, index=("environment",))
+RECEIPTS = Collection("receipts", Receipt, index=("environment",))
 ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
 INSTANCES = Collection("instances", Instance, index=("target",))
 PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
@@ -41,3 +48,6 @@ CURSORS = Collection("cursors", Cursor)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
+TOKENS = Collection("tokens", Token, key="digest", index=("name",))
+SCHEMAS = Collection("schemas", Schema, index=("environment",))
+SECRETS = Collection("secrets", SecretVersion, index=("environment", "name"))

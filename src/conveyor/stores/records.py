@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,9 +17,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from conveyor.domain import wire
 from conveyor.domain.events import Event
 from conveyor.errors import LeaseLost, NoSpace, NotFound, Unavailable
-from conveyor.stores.schema import migrate, tables
+from conveyor.stores.schema import migrate, refuse_newer, tables
 
 T = TypeVar("T")
+_WRITER = 0x636F6E76  # the advisory lock that writers on PostgreSQL take turns with: "conv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,12 @@ class Lease:
 
 
 class Records:
-    """The durable records, in SQLite (WAL) or PostgreSQL by URL."""
+    """The durable records, in SQLite (WAL) or PostgreSQL by URL.
 
-    def __init__(self, url: str) -> None:
+    `prepare=False` leaves the tables as they are: for whoever only looks, maybe while another version still works.
+    """
+
+    def __init__(self, url: str, *, prepare: bool = True) -> None:
         self._engine = _engine(url)
         self._metadata = MetaData()
         self._tables = tables(self._metadata)
@@ -53,8 +57,35 @@ class Records:
         self._writer = threading.Lock()
         self.revision = 0
         """Grows with every transaction of this process that wrote: what has not grown need not be read again."""
-        with self._writing.begin() as connection:
-            migrate(connection, self._tables)
+        if prepare:
+            with self._writing.begin() as connection:
+                migrate(connection, self._tables)
+
+    def applied(self) -> set[int]:
+        """The migrations that the database has seen. Refused when a newer Conveyor wrote it."""
+        try:
+            with self._engine.connect() as connection:
+                return refuse_newer(connection, self._tables)
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def damage(self) -> list[str]:
+        """What the database itself finds wrong with its files; a server looks after its own."""
+        try:
+            with self._engine.connect() as connection:
+                if connection.dialect.name != "sqlite":
+                    connection.exec_driver_sql("SELECT 1")
+                    return []
+                rows = connection.exec_driver_sql("PRAGMA quick_check(10)").scalars()
+                return [str(row) for row in rows if row != "ok"]
+        except DBAPIError as error:
+            return [str(error.orig)]
+
+    def checkpoint(self) -> None:
+        """Writes SQLite's log back into the database and empties it, as far as no reader needs it."""
+        with self._engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def transaction(self, lease: Lease | None = None) -> Iterator[Transaction]:
@@ -146,14 +177,20 @@ class Transaction:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
+        project: str | None = None,
         subject: str | None = None,
         types: tuple[str, ...] = (),
         limit: int = 100,
         newest: bool = False,
     ) -> list[Event]:
-        """A page of the log: after a position, by subject and types."""
+        """A page of the log: after a position, before another, by project, subject and types."""
         table = self._tables["events"]
         query = select(table.c.seq, table.c.body).where(table.c.seq > after)
+        if before is not None:
+            query = query.where(table.c.seq < before)
+        if project is not None:
+            query = query.where(table.c.project == project)
         if subject is not None:
             query = query.where(table.c.subject == subject)
         if types:
@@ -161,21 +198,52 @@ class Transaction:
         query = query.order_by(table.c.seq.desc() if newest else table.c.seq).limit(limit)
         return [replace(wire.from_json(row.body, Event), seq=row.seq) for row in self._connection.execute(query)]
 
-    def acquire(self, name: str, owner: str, now: datetime, ttl: timedelta) -> Lease | None:
-        """The lease if it is free, expired or ours; a new owner gets a higher token, which fences the old one off."""
+    def position(self, moment: datetime) -> int:
+        """Where in the log events begin to be of `moment` or later; found by bisection, since times grow with places.
+
+        They do up to the time that a transaction takes; who needs more takes an earlier moment.
+        """
+        low, high = 0, max((event.seq for event in self.events(limit=1, newest=True)), default=0)
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = self.events(after=low, before=middle + 1, limit=1, newest=True)
+            if not found or found[0].time < moment:
+                low = middle
+            else:
+                high = found[0].seq - 1
+        return low
+
+    def acquire(
+        self,
+        name: str,
+        owner: str,
+        now: datetime,
+        ttl: timedelta,
+        gone: Callable[[str], bool] = lambda _owner: False,
+    ) -> Lease | None:
+        """The lease if it is free, expired or ours, or if its owner is `gone`.
+
+        A new owner gets a higher token, which fences the old one off.
+        """
         table = self._tables["leases"]
         row = self._connection.execute(select(table).where(table.c.name == name)).first()
         expires = now + ttl
         if row is None:
             self._connection.execute(insert(table).values(name=name, owner=owner, token=1, expires=expires.isoformat()))
             return Lease(name, owner, 1, expires)
-        if row.owner != owner and datetime.fromisoformat(row.expires) > now:
+        if row.owner != owner and datetime.fromisoformat(row.expires) > now and not gone(row.owner):
             return None
         token = row.token if row.owner == owner else row.token + 1
         self._connection.execute(
             update(table).where(table.c.name == name).values(owner=owner, token=token, expires=expires.isoformat())
         )
         return Lease(name, owner, token, expires)
+
+    def lease(self, name: str) -> Lease | None:
+        """Who holds it, or held it last."""
+        table = self._tables["leases"]
+        row = self._connection.execute(select(table).where(table.c.name == name)).first()
+        return None if row is None else Lease(name, row.owner, row.token, datetime.fromisoformat(row.expires))
 
     def check(self, lease: Lease) -> None:
         table = self._tables["leases"]
@@ -195,7 +263,7 @@ def _filtered(query: Select[Any], table: Table, where: Mapping[str, str] | None)
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return _postgres(url)
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
@@ -209,6 +277,20 @@ def _engine(url: str) -> Engine:
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: str) -> Engine:
+    """As SQLite does it: readers see one moment, writers come one after the other."""
+    engine = create_engine(url, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("write"):
+            # Before the first look: at READ COMMITTED every statement then sees what the writer before has committed.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
 
     return engine
 

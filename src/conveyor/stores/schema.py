@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table, Text, inspect, select
 
+from conveyor.errors import Refused
+
 _Key = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -52,6 +54,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             "schemas": ("environment",),
         },
     ),
+    Migration(3, {"tokens": ("name",)}),
 )
 
 
@@ -99,14 +102,27 @@ def _collection(metadata: MetaData, name: str, columns: tuple[str, ...]) -> Tabl
     )
 
 
+def refuse_newer(connection: Connection, made: dict[str, Table]) -> set[int]:
+    """The numbers of the migrations that were applied. Refused: what an older Conveyor would read wrongly, or harm."""
+    if not inspect(connection).has_table("migrations"):
+        return set()
+    applied = {row.number for row in connection.execute(select(made["migrations"].c.number))}
+    newest = MIGRATIONS[-1].number
+    if max(applied, default=0) > newest:
+        raise Refused(
+            f"the records were written by a newer Conveyor (migration {max(applied)}; this one knows {newest})",
+            hint="Install that version again, or restore a copy of the records that was made before the upgrade.",
+        )
+    return applied
+
+
 def migrate(connection: Connection, made: dict[str, Table]) -> None:
-    """Brings the database to the newest migration; one of a newer Conveyor is refused by the caller's check."""
-    fresh = not inspect(connection).has_table("migrations")
-    if fresh:
+    """Brings the database to the newest migration; one of a newer Conveyor is refused."""
+    applied = refuse_newer(connection, made)
+    table = made["migrations"]
+    if not applied:
         for name in ("migrations", "events", "leases"):
             made[name].create(connection, checkfirst=True)
-    table = made["migrations"]
-    applied = {row.number for row in connection.execute(select(table.c.number))}
     for migration in MIGRATIONS:
         if migration.number in applied:
             continue

@@ -19,6 +19,9 @@ from conveyor.delivery.desk import Desk
 from conveyor.domain import requests, wire
 from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
+from conveyor.web.api_environments import environments
+from conveyor.web.api_reports import reports
+from conveyor.web.api_secrets import secrets_and_tokens
 from conveyor.web.auth import Guard
 
 T = TypeVar("T")
@@ -38,6 +41,9 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _data(router, desk, settings)
     _models(router, desk)
     _environments(router, desk)
+    environments(router, desk, body_of, answer)
+    secrets_and_tokens(router, desk, body_of, answer)
+    reports(router, desk, answer)
     return router
 
 
@@ -69,6 +75,10 @@ def _general(router: APIRouter, desk: Desk) -> None:
             _events(desk, start), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
+    @router.post("/collect")
+    async def collect(request: Request) -> Response:
+        return answer(await run_in_threadpool(desk.collect, await body_of(request, requests.Collect)))
+
     @router.get("/processes/{name}/log")
     def process_log(name: str, offset: int = 0) -> Response:
         return answer(desk.process_log(name, offset))
@@ -89,7 +99,7 @@ def _runs(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/runs/{id_}/cancel")
     async def cancel(id_: str, request: Request) -> Response:
-        return answer(await run_in_threadpool(desk.cancel, id_, await _body(request, requests.Cancel)))
+        return answer(await run_in_threadpool(desk.cancel, id_, await body_of(request, requests.Cancel)))
 
     @router.get("/projects/{project}/commits/{commit}")
     def commit(project: str, commit: str) -> Response:
@@ -151,7 +161,7 @@ def _models(router: APIRouter, desk: Desk) -> None:
 
     @router.post(base + "/retrain")
     async def retrain(project: str, model: str, request: Request) -> Response:
-        body = await _body(request, requests.Retrain)
+        body = await body_of(request, requests.Retrain)
         return answer(await run_in_threadpool(desk.retrain, project, model, body), 202)
 
 
@@ -162,13 +172,28 @@ def _environments(router: APIRouter, desk: Desk) -> None:
     def releases(project: str, environment: str, limit: int = 50) -> Response:
         return answer(desk.releases(project, environment, limit))
 
+    @router.post(base + "/rollout/pause")
+    async def pause(project: str, environment: str, request: Request) -> Response:
+        body = await body_of(request, requests.Pause)
+        return answer(await run_in_threadpool(desk.pause, project, environment, body), 202)
+
+    @router.post(base + "/rollout/resume")
+    async def resume(project: str, environment: str, request: Request) -> Response:
+        body = await body_of(request, requests.Resume)
+        return answer(await run_in_threadpool(desk.resume, project, environment, body), 202)
+
+    @router.post(base + "/rollout/abort")
+    async def abort(project: str, environment: str, request: Request) -> Response:
+        body = await body_of(request, requests.Abort)
+        return answer(await run_in_threadpool(desk.abort, project, environment, body), 202)
+
     @router.post(base + "/rollback")
     async def rollback(project: str, environment: str, request: Request) -> Response:
-        body = await _body(request, requests.Rollback)
+        body = await body_of(request, requests.Rollback)
         return answer(await run_in_threadpool(desk.rollback, project, environment, body), 202)
 
 
-async def _body(request: Request, type_: type[T]) -> T:
+async def body_of(request: Request, type_: type[T]) -> T:
     raw = await request.body() or b"{}"
     try:
         return msgspec.json.decode(raw, type=type_)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from conveyor.delivery.desk import Desk
+from conveyor.domain.dora import Dora, Spread
 from conveyor.domain.events import Event
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelVersion
@@ -15,6 +16,7 @@ from conveyor.domain.narrative import sentence
 from conveyor.domain.project import MonitorConfig
 from conveyor.domain.release import Release
 from conveyor.domain.run import Run, Step
+from conveyor.domain.views import EnvironmentView
 from conveyor.errors import NotFound
 from conveyor.web.charts import Spec, drift_chart, quality_chart
 
@@ -64,6 +66,9 @@ def link(event: Event) -> str:
         return f"/runs/{quote(rest)}"
     if kind == "model" and "/" in rest:
         return f"/models/{quote(rest)}"
+    if event.type == "rollout.receipt" and kind == "environment" and rest.count("/") == 1:
+        project, name = map(quote, rest.split("/"))
+        return f"/projects/{project}/environments/{name}/releases/{event.data.get('release')}"
     commit = event.data.get("commit")
     if isinstance(commit, str) and event.project and event.type.startswith(("code.", "project.", "release.", "build.")):
         return f"/projects/{quote(event.project)}/commits/{quote(commit)}"
@@ -124,9 +129,43 @@ def releases_of(desk: Desk, project: str, commit: str) -> list[Release]:
     return [r for name in environments for r in desk.releases(project, name) if r.commit == commit]
 
 
+def previews_of(desk: Desk, project: str, push: Event | None) -> list[EnvironmentView]:
+    """The preview that the branch of a push has, if it has one."""
+    branch = push.data.get("branch") if push else None
+    views = desk.status().environments if branch else ()
+    return [v for v in views if v.project == project and v.branch == branch and v.expires is not None]
+
+
 def seen_push(desk: Desk, project: str, commit: str) -> Event | None:
     events = desk.events(subject=f"project/{project}", types=("code.pushed",), limit=200, newest=True)
     return next((event for event in events if event.data.get("commit") == commit), None)
+
+
+def superseded_by(desk: Desk, project: str, commit: str) -> str:
+    """The newer push that this one gave way to; empty where it did not, or came again since."""
+    types = ("code.superseded", "code.pushed")
+    events = desk.events(subject=f"project/{project}", types=types, limit=200, newest=True)
+    last = next((event for event in events if event.data.get("commit") == commit), None)
+    return str(last.data["newer"]) if last is not None and last.type == "code.superseded" else ""
+
+
+def dora(desk: Desk) -> list[Dora]:
+    """The keys of every environment that is no preview and has a live release."""
+    views = [view for view in desk.status().environments if view.live is not None and view.expires is None]
+    return [desk.reports.dora(view.project, view.name, "30d") for view in views]
+
+
+def milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
+def spread(value: Spread) -> str:
+    """Median and 90th percentile of what took seconds; "-" where there was none."""
+    if value.median is None or value.p90 is None:
+        return "-"
+    start = datetime.now(UTC)
+    median, p90 = (took(start, start + timedelta(seconds=each)) for each in (value.median, value.p90))
+    return f"{median} median, {p90} p90 ({value.count})"
 
 
 def took(start: datetime | None, end: datetime | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,12 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from conveyor.config.settings import Settings
+from conveyor.domain.remote import PROJECT
 from conveyor.effects import git_http
 from conveyor.effects.git import ensure_repo
 from conveyor.errors import InputRejected, NotFound
 from conveyor.web.auth import Guard
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 def git(settings: Settings, guard: Guard, poke: Callable[[], None]) -> APIRouter:
@@ -24,7 +22,7 @@ def git(settings: Settings, guard: Guard, poke: Callable[[], None]) -> APIRouter
 
     @router.api_route("/git/{project}.git/{path:path}", methods=["GET", "POST"])
     async def remote(project: str, path: str, request: Request) -> Response:
-        if not _NAME.fullmatch(project):
+        if not PROJECT.fullmatch(project):
             raise InputRejected(
                 f"{project!r} cannot name a project",
                 hint="Use a lower-case letter, then lower-case letters, digits, - or _.",

@@ -39,6 +39,7 @@ def pages(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _dashboard(router, desk, render, inside)
     _runs(router, desk, render, inside)
     _models(router, desk, render, inside)
+    _releases(router, desk, render, inside)
     _files(router, bundle, inside)
     return router
 
@@ -75,7 +76,8 @@ def _dashboard(router: APIRouter, desk: Desk, render: Render, inside: list[Any])
     def dashboard() -> Response:
         events = desk.events(limit=board.TIMELINE, newest=True)
         types = " ".join(CATALOGUE)
-        return render("dashboard.html", lines=board.lines(events), types=types, limit=board.TIMELINE, **shown())
+        more = {"types": types, "limit": board.TIMELINE, "dora": board.dora(desk)}
+        return render("dashboard.html", lines=board.lines(events), **more, **shown())
 
     @router.get("/live/board", dependencies=inside)
     def fresh_board() -> Response:
@@ -108,7 +110,11 @@ def _runs(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) -> N
         except NotFound:
             found = {"run": None, "logs": {}}
         releases = board.releases_of(desk, project, commit)
-        return render("commit.html", project=project, commit=commit, push=push, releases=releases, **found)
+        previews = board.previews_of(desk, project, push)
+        found["newer"] = board.superseded_by(desk, project, commit)
+        return render(
+            "commit.html", project=project, commit=commit, push=push, releases=releases, previews=previews, **found
+        )
 
 
 def _models(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) -> None:
@@ -130,6 +136,12 @@ def _models(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) ->
     @router.get("/live/charts/{project}/{model}", dependencies=inside)
     def charts(project: str, model: str) -> Response:
         return Response(wire.to_json(board.charts(desk, project, model)), media_type="application/json")
+
+
+def _releases(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) -> None:
+    @router.get("/projects/{project}/environments/{environment}/releases/{number}", dependencies=inside)
+    def release(project: str, environment: str, number: int) -> Response:
+        return render("release.html", view=desk.reports.release(project, environment, number))
 
 
 def _files(router: APIRouter, bundle: Bundle, inside: list[Any]) -> None:
@@ -157,6 +169,7 @@ def _renderer(settings: Settings, bundle: Bundle) -> Render:
         lstrip_blocks=True,
     )
     environment.filters |= {"when": _when, "short": lambda commit: commit[:8], "figure": _figure}
+    environment.filters |= {"ms": board.milliseconds, "spread": board.spread}
     environment.globals |= {
         "took": board.took,
         "bundle": bundle.name,

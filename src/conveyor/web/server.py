@@ -16,6 +16,7 @@ from conveyor.errors import ConveyorError, InputRejected, NotFound, Unauthorized
 from conveyor.web.api import answer, api
 from conveyor.web.auth import Guard
 from conveyor.web.git import git
+from conveyor.web.hooks import hooks
 from conveyor.web.metrics import metrics
 from conveyor.web.pages import pages
 
@@ -23,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def application(desk: Desk, settings: Settings, token: str, poke: Callable[[], None]) -> FastAPI:
-    guard = Guard(token)
+    guard = Guard(token, desk.tokens.find)
     app = FastAPI(title="Conveyor", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.include_router(api(desk, guard, settings))
+    app.include_router(hooks(desk, guard))
     app.include_router(git(settings, guard, poke))
     app.include_router(pages(desk, guard, settings))
     app.include_router(metrics(desk))
