@@ -79,10 +79,12 @@ def test_a_replica_dies_under_traffic(system: System) -> None:
     """With a handler that takes 0.2 s, so that there is something in flight to be lost."""
     system.service("slow", "    import time\n\n    time.sleep(0.2)\n    return 200, VERSION\n")
     system.wait_live(system.push("Slow"), 120)
+    system.wait(lambda: len(_service(system)) == 2, "the old version to be gone")
     position, supervisor = system.newest(), processes(system.settings)
     first, second = sorted(_service(system))
     with Traffic(system.settings.public_port, CLIENTS).running() as traffic:
         system.wait(lambda: sum(traffic.good.values()) > 50, "traffic")
+        time.sleep(0.1)  # the clients keep step: now they all wait for their answers
         dead = _kill(system, first)
         system.wait(lambda: (supervisor.list()[first].pid or dead) != dead, "the replica")
         seen = sum(traffic.good.values())

@@ -54,9 +54,9 @@ KINDS = (
         "hangs at start",
         (("web.py", "def main():\n", "def main():\n    time.sleep(3600)\n"),),
         "rollout.rolled_back",
-        "fails",
+        "nothing listens on $PORT",
     ),
-    Bad("wrong port", (("web.py", 'int(os.environ["PORT"])', "0"),), "rollout.rolled_back", "fails"),
+    Bad("wrong port", (("web.py", 'int(os.environ["PORT"])', "0"),), "rollout.rolled_back", "not healthy after 8 s"),
     Bad(
         "health check on another path",
         (("web.py", '"/healthz"', '"/health"'), ("web.py", "status, text = 200, orders()", 'status, text = 404, ""')),
@@ -104,11 +104,11 @@ KINDS = (
             (
                 "migrate.py",
                 STEP,
-                f'{STEP}, "alter table orders add column a text; alter table nothing add column b text"',
+                f'{STEP}, "alter table orders add column a text; alter table missing add column b text"',
             ),
         ),
         "rollout.rolled_back",
-        "no such table: nothing",
+        "no such table: missing",
     ),
     Bad("migration breaks live code", (("migrate.py", STEP, DROP),), "rollout.rolled_back", "smoke"),
     Bad(

@@ -50,6 +50,7 @@ class Shop(System):
     def __init__(self, root: Path, url: str) -> None:
         super().__init__(root)
         self.url = url  # empty: the database that Conveyor makes
+        self.config = CONFIG
 
     def start(self) -> None:
         shutil.copytree(SHOP, self.source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -65,7 +66,7 @@ class Shop(System):
 
     def release(self, message: str, version: int, migration: str, lock: float = 30) -> str:
         env = f'DATABASE_URL = "{self.url}"' if self.url else ""
-        self.write("conveyor.toml", CONFIG.format(version=version, migration=migration, lock=lock, env=env))
+        self.write("conveyor.toml", self.config.format(version=version, migration=migration, lock=lock, env=env))
         return self.push(message)
 
     def refused(self, message: str, version: int, migration: str, lock: float = 30) -> str:
@@ -250,3 +251,33 @@ def _restored(shop: Shop, first: int) -> None:
     assert shop.columns() == {"id", "total", "total_cents"}  # before the contraction: version 1 was proven on that
     kept = shop.event(after, "database.restored").data["kept"]
     assert Path(kept).is_file()
+
+
+@pytest.mark.timeout(600)
+def test_a_url_that_is_a_secret_stays_one(postgres: Callable[[], str], tmp_path: Path) -> None:
+    """Also where the server takes part, and where a check fails; and no copy is left behind."""
+    shop = Shop(tmp_path, postgres().replace("postgres@", "postgres:hunter2-hunter2@"))
+    try:
+        shop.start()
+        url, shop.url = shop.url, ""
+        shop.write("requirements.txt", "psycopg[binary]\n")
+        shop.config = CONFIG.replace("env = {{ {env} }}", 'secrets = ["DATABASE_URL"] # {env}')
+        commit = shop.release("Version 1", 1, "1")
+        shop.event(0, "release.waiting", seconds=180)
+        shop.client.set_secret("shop", "production", "DATABASE_URL", requests.SetSecret(url))
+        shop.wait_live(commit, 180)
+        for step in ("rehearse:web", "migrate:web"):
+            assert "migrating ***\n" in "".join(shop.client.follow(shop.migration(1).id, step))
+        reason = shop.refused("Drop what live code reads", 3, "3")
+        assert "fails its smoke test: GET /orders answered 500" in reason
+        shop.url = url
+        assert shop.columns() == {"id", "total"}
+        shop.wait(lambda: not shop.leftovers(), "copies to be removed", 90)
+        shop.wait(shop.settled, "rest", 60)
+        assert {run.state for run in shop.client.runs(kind="cleanup")} == {RunState.SUCCEEDED}
+        found = subprocess.run(
+            ["grep", "-rl", "hunter2-hunter2", str(shop.settings.home)], capture_output=True, text=True, check=False
+        )
+        assert found.stdout == ""
+    finally:
+        shop.stop()

@@ -28,7 +28,10 @@ _EVERY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A commit that a branch came to, as read from the repository. `newer`: the branch has moved on from it since."""
+    """A commit that a branch came to, as read from the repository.
+
+    With `newer` the branch has moved on from it since; all but its `info` is that of the newest one then.
+    """
 
     project: str
     branch: str
@@ -105,12 +108,12 @@ class Pushes:
             else:
                 commits = [] if known.get(branch) == head else [head]
             read[branch] = size
-            pushes += [
-                Push(project, branch, git.commit_info(repo, commit), newer=newer)
-                for commit, newer in pairwise(commits)
-            ]
-            if commits:
-                pushes.append(self._read(repo, project, branch, commits[-1]))
+            if not commits:
+                continue
+            newest = self._read(repo, project, branch, commits[-1])
+            for commit, newer in pairwise(commits):
+                pushes.append(replace(newest, info=git.commit_info(repo, commit), newer=newer))
+            pushes.append(newest)
         return pushes, read
 
     def _read(self, repo: Path, project: str, branch: str, commit: str) -> Push:
@@ -127,8 +130,9 @@ class Pushes:
         told = {"branch": push.branch, "commit": push.commit, "author": info.author, "message": info.subject}
         tx.append(context.event("code.pushed", subject, push.project, **told))
         if push.newer:
-            self._ended(tx, push, RunState.CANCELLED, supersede.reason(push.newer))
-            supersede.tell(context, tx, push.project, push.branch, push.commit, push.newer)
+            if push.config is None or wanted(tx, push.project, push.branch, push.config):
+                self._ended(tx, push, RunState.CANCELLED, supersede.reason(push.newer))
+                supersede.tell(context, tx, push.project, push.branch, push.commit, push.newer)
             return
         if push.config is None or push.layout is None:
             supersede.older(context, tx, push.project, push.branch, push.commit)

@@ -21,6 +21,7 @@ _EARLIER = timedelta(days=30)
 """What went live in a window was pushed or trained at most this long before it; what is older has no lead time."""
 _LONGEST = timedelta(days=366)
 _CLOCKS = timedelta(minutes=1)  # by how much times in the log may be out of order
+_FRESH = timedelta(minutes=1)
 _PAGE = 1000
 _MANY = 200
 
@@ -28,6 +29,7 @@ _MANY = 200
 class Reports:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._recent: dict[tuple[str, str], Dora] = {}
 
     def release(self, project: str, environment: str, number: int | None) -> ReleaseView:
         """By its number; without one the release that is being rolled out, or else the live one."""
@@ -51,6 +53,13 @@ class Reports:
             events = _read(tx, place.project, tx.position(until - length - _EARLIER - _CLOCKS))
             events += _trainings(tx, place, events)
         return dora.figures(events, place.project, place.name, until - length, until)
+
+    def recent_dora(self, project: str, environment: str) -> Dora:
+        """Of the last 30 days, at most a minute old: a page is opened more often than these figures change."""
+        found = self._recent.get((project, environment))
+        if found is None or self._context.clock.now() - found.until >= _FRESH:
+            found = self._recent[project, environment] = self.dora(project, environment, "30d")
+        return found
 
     def _project(self, tx: Transaction, project: str) -> str:
         """The one named, or the only one."""

@@ -134,7 +134,7 @@ class Rollouts:
             tx.put(ENVIRONMENTS, environment)
             percent = machine.split(rollout, plan)
             self._receipts.record(tx, before, rollout, percent)
-            if rollout.verdict and rollout.verdict != before.verdict:
+            if rollout.verdict and (rollout.phase, rollout.step) != (before.phase, before.step):
                 tx.append(self._verdict(environment, before, rollout, plan))
             tx.append(
                 self._event(

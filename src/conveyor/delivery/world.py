@@ -164,7 +164,8 @@ class World:
             if info.state in ("FATAL", "BACKOFF", "EXITED"):
                 return f"its process ended with exit code {info.exit}: {self._tail(name)}"
             if since is not None and info.started_at is not None and info.started_at > since:
-                return f"its process ended and had to be started again: {self._tail(name)}"
+                said = self._tail(name)
+                return f"its process ended and had to be started again{': ' + said if said else ''}"
         return ""
 
     def memory(self, target: Target, observed: Observed) -> str:

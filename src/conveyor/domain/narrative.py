@@ -199,7 +199,9 @@ SENTENCES: dict[str, Told] = {
     "environment.created": lambda e: f"Branch {e.data['branch']} has its own environment, {_name(e)}, now",
     "environment.ended": lambda e: f"The environment {_name(e)} was taken down{_because(e)}",
     "database.migrated": _migrated,
-    "database.restored": lambda e: f"{e.data['database']} of {_name(e)} is as it was before release {e.data['release']}",
+    "database.restored": lambda e: (
+        f"{e.data['database']} of {_name(e)} is as it was before release {e.data['release']}"
+    ),
     "secret.changed": lambda e: f"Secret {e.data['secret']} of {_name(e)} was {e.data['change']}",
     "token.changed": lambda e: f"Token {_name(e)} with the role {e.data['role']} was {e.data['change']}",
     "remote.changed": lambda e: (

@@ -175,7 +175,7 @@ def compose(
     used = sorted({use.removeprefix("model.") for service in build.config.services.values() for use in service.uses})
     lacking = [name for name in used if name not in chosen]
     if lacking:
-        return Composition(waiting=f"model.{lacking[0]} has no version that passed its gates yet")
+        return Composition(waiting=_unfit(build, lacking[0], models.get(lacking[0], ())))
     values = _values(environment, build, secrets)
     unset = [name for name in declared(build.config) if name not in values]
     if unset:
@@ -190,9 +190,31 @@ def compose(
 
 def _newest(environment: Environment, build: Build, models: dict[str, tuple[ModelVersion, ...]]) -> dict[str, int]:
     found = {
-        name: next((v for v in models.get(name, ()) if _fit(environment, v)), None) for name in build.config.models
+        name: next((v for v in models.get(name, ()) if _fit(environment, v) and _takes(v, build)), None)
+        for name in build.config.models
     }
     return {name: version.version for name, version in found.items() if version is not None}
+
+
+def _takes(version: ModelVersion, build: Build) -> bool:
+    """Whether its signature is the one that the build's services were written for."""
+    features = build.config.models[version.name].features
+    return not features or version.signature.features == features
+
+
+def _unfit(build: Build, name: str, versions: tuple[ModelVersion, ...]) -> str:
+    """Why none of a model's versions can be released with this build."""
+    ready = [version for version in versions if version.status is ModelStatus.READY]
+    if not ready or _takes(ready[0], build):
+        return f"model.{name} has no version that passed its gates yet"
+    wanted, given = build.config.models[name].features, ready[0].signature.features
+    more = [f"+{feature}" for feature in wanted if feature not in given]
+    less = [f"-{feature}" for feature in given if feature not in wanted]
+    differs = ", ".join([*more, *less]) or "another order"
+    return (
+        f"model.{name} v{ready[0].version} has another signature than push {build.commit[:8]} declares ({differs}); "
+        "the release waits for a version that is trained from that push"
+    )
 
 
 def _asked(environment: Environment, live: Release | None, builds: tuple[Build, ...]) -> tuple[Build, Content] | None:

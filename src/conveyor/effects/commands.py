@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from conveyor.domain.masking import mask
+from conveyor.domain.masking import Masker, mask
 from conveyor.effects.environment import given_secrets
 
 _LOOK = 0.02  # seconds between two looks of the watcher
@@ -68,10 +68,16 @@ def last_lines(text: str, count: int = 1) -> str:
 
 
 def _pass_on(pipe: IO[bytes], kept: bytearray, quiet: bool) -> None:
+    masker = Masker(given_secrets())
     with pipe:
         while piece := pipe.read1(65536):  # type: ignore[attr-defined]
             kept += piece
             if not quiet:
                 del kept[:-_TAIL]
-                sys.stdout.write(piece.decode(errors="replace"))
-                sys.stdout.flush()
+                _show(masker.feed(piece))
+    _show(masker.feed(b"", last=True))
+
+
+def _show(piece: bytes) -> None:
+    sys.stdout.write(piece.decode(errors="replace"))
+    sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from conveyor.effects.lint import lint
 from conveyor.errors import ConveyorError, StepFailed
 
 _TRIES, _PAUSE = 4, 2.0  # of a real migration that could not get a lock in time; seconds between them
+_SECRETS = "CONVEYOR_SECRETS"  # the names that `environment.given_secrets` goes by
 _UNTOUCHED = "Only a copy of the database was touched."
 
 
@@ -50,6 +52,8 @@ class Migration:
         self._folder = Path(spec.folder)
         self._real = database(env[spec.variable], cwd)
         self._copy = self._real.beside(spec.place, self._folder)
+        if spec.variable in os.environ.get(_SECRETS, "").split():
+            _conceal(self._copy.url)
 
     def run(self) -> None:
         verbs = {
@@ -209,6 +213,13 @@ class Migration:
 
     def _at(self, where: Database) -> dict[str, str]:
         return {**self._env, self._spec.variable: where.url}
+
+
+def _conceal(url: str) -> None:
+    """The URL of a copy is as secret as the one it is made from, and so is the password that is a part of both."""
+    own = {"CONVEYOR_COPY_URL": url, "CONVEYOR_COPY_PASSWORD": urllib.parse.urlsplit(url).password or ""}
+    os.environ.update(own)
+    os.environ[_SECRETS] = " ".join([*os.environ.get(_SECRETS, "").split(), *own])
 
 
 def _lock_missed(said: str) -> bool:

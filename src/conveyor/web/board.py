@@ -152,7 +152,7 @@ def superseded_by(desk: Desk, project: str, commit: str) -> str:
 def dora(desk: Desk) -> list[Dora]:
     """The keys of every environment that is no preview and has a live release."""
     views = [view for view in desk.status().environments if view.live is not None and view.expires is None]
-    return [desk.reports.dora(view.project, view.name, "30d") for view in views]
+    return [desk.reports.recent_dora(view.project, view.name) for view in views]
 
 
 def milliseconds(value: float | None) -> str:

@@ -35,6 +35,7 @@ parser.add_argument("--linger", type=float, default=0)
 parser.add_argument("--break", action="store_true", dest="broken")
 parser.add_argument("--blind", action="store_true")
 asked = parser.parse_args()
+print(f"migrating {os.environ['DATABASE_URL']}", flush=True)
 connection = connect()
 connection.execute("CREATE TABLE IF NOT EXISTS schema_migrations (version integer)")
 current = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()[0] or 0

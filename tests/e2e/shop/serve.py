@@ -50,6 +50,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
+print(f"serving from {os.environ['DATABASE_URL']}", flush=True)
 if "--deaf" in options:
     time.sleep(600)
 Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
