@@ -16,9 +16,11 @@ from e2e.orders import Orders
 from e2e.system import Traffic
 
 from conveyor import app
+from conveyor.config.settings import Settings
 from conveyor.domain import requests
 from conveyor.domain.rollout import Phase
 from conveyor.domain.run import RunState
+from conveyor.effects.processes import Program
 
 SEED = 20260101
 ROLLBACK = ("event rollout.aborted", "event rollout.rolled_back", "event rollout.advanced aborting")
@@ -28,13 +30,13 @@ SILENT = ("event monitor", "event governor", "event system", "event code.superse
 @pytest.fixture
 def system(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Orders]:
     made = Orders(tmp_path_factory.mktemp("boundaries"))
-    base = app.base_programs
+    real = app.control_program
 
-    def crashing(settings):  # type: ignore[no-untyped-def]
+    def crashing(settings: Settings) -> Program:
         argv = (sys.executable, str(Path(__file__).parent / "crashing.py"), str(settings.home))
-        return [replace(p, argv=argv) if p.name == app.CONTROL else p for p in base(settings)]
+        return replace(real(settings), argv=argv)
 
-    monkeypatch.setattr(app, "base_programs", crashing)
+    monkeypatch.setattr(app, "control_program", crashing)
     try:
         made.start()
         made.replace("conveyor.toml", 'hold = "4s"\nwatch = "6s"', 'hold = "200ms"\nwatch = "2s"')
@@ -71,7 +73,11 @@ def _check(system: Orders, about: str) -> None:
     environment = system.environment()
     assert environment is not None, about
     assert environment.rollout is None, about
-    assert len([p for p in system.client.status().processes if "service.web" in p.name]) == 1, about
+    system.wait(lambda: len(_services(system)) == 1, f"one version alone {about}", 20)
+
+
+def _services(system: Orders) -> list[str]:
+    return [process.name for process in system.client.status().processes if "service.web" in process.name]
 
 
 @pytest.mark.timeout(1500)

@@ -6,12 +6,15 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from e2e.system import System, Traffic
 
 from conveyor.app import processes
 from conveyor.cli import lifecycle
+from conveyor.domain import requests
+from conveyor.domain.retention import Kind
 from conveyor.domain.rollout import Phase
 from conveyor.effects import installed
 from conveyor.errors import Refused
@@ -64,6 +67,10 @@ def test_upgrade_in_the_middle_of_a_rollout(system: System, monkeypatch: pytest.
         assert lifecycle.control_stamp(processes(system.settings).list()) == "9.9.9+another"
         system.wait_live(commit, 120)
         assert not lifecycle.upgrade(home).replaced
+        # Everything here is live or the one before; the trees of both stay, however short the grace time.
+        plan = system.client.collect(requests.Collect(dry_run=False, grace=timedelta(0)))
+        assert {v.item.kind for v in plan.verdicts if not v.keep} <= {Kind.PROCESS_LOG, Kind.WORK}
+        assert len([v for v in plan.verdicts if v.keep and v.item.kind is Kind.TREE]) == 2
 
         # A reboot is rougher: supervisord is killed, and with it all that it ran. The same ports come back.
         lost = processes(system.settings).pid()

@@ -84,7 +84,7 @@ def test_tables_json_and_ages(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("run", "state"), [("abcdef", "done"), ("a", "")])
     assert capsys.readouterr().out == "run     state\nabcdef  done\na\n"
     output.say_json([Message("yes")])
-    assert json.loads(capsys.readouterr().out) == [{"message": "yes"}]
+    assert json.loads(capsys.readouterr().out) == [{"message": "yes", "run": ""}]
     now = datetime.now(UTC)
     ages = [None, now - timedelta(minutes=5, seconds=9), now - timedelta(hours=30), now + timedelta(hours=1)]
     assert [output.ago(age) for age in ages] == ["-", "5m ago", "1d ago", "0s ago"]

@@ -46,7 +46,9 @@ def context(tmp_path: Path) -> Iterator[Context]:
     make_folders(settings)
     records = Records(f"sqlite:///{settings.database}")
     numbers = iter(range(1_000_000))
-    made = Context(settings, records, Objects(str(settings.objects), tmp_path), Clock(), lambda: str(next(numbers)), "t")
+    made = Context(
+        settings, records, Objects(str(settings.objects), tmp_path), Clock(), lambda: str(next(numbers)), "t"
+    )
     assert made.renew()
     yield made
     records.close()

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from conveyor.domain import migration
-from conveyor.domain.migration import Fingerprint, Holds, Resume, Schema, SchemaChange, resume
+from conveyor.domain.migration import Fingerprint, Holds, Resume, resume
 from conveyor.domain.project import ProjectConfig, ServiceConfig
 from conveyor.domain.release import Build
+from conveyor.domain.schema import Schema, SchemaChange, to_migrate, unproven
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WEB = ServiceConfig("web", "run", database="DATABASE_URL", migrate="m", migrate_sql="sql", timeout=timedelta(minutes=3))
@@ -102,13 +103,13 @@ def test_a_schema_serves_what_was_seen_on_it() -> None:
     schema = schema.migrate(_change(3, "s2", "s3"), ("b2", "b3"))  # contract
     assert [schema.serves(build) for build in ("b1", "b2", "b3")] == [False, True, True]
     builds = {name: _build(name, WEB, READER) for name in ("b1", "b2", "b3", "b4")}
-    assert migration.unproven((schema,), builds["b1"]) == ("DATABASE_URL",)
-    assert migration.unproven((schema,), builds["b2"]) == ()
-    assert migration.unproven((), builds["b1"]) == ()
-    assert not migration.to_migrate((schema,), builds["b2"])
-    assert migration.to_migrate((schema,), builds["b4"])
-    assert migration.to_migrate((), builds["b2"])
-    assert not migration.to_migrate((), _build("b5", READER))
+    assert unproven((schema,), builds["b1"]) == ("DATABASE_URL",)
+    assert unproven((schema,), builds["b2"]) == ()
+    assert unproven((), builds["b1"]) == ()
+    assert not to_migrate((schema,), builds["b2"])
+    assert to_migrate((schema,), builds["b4"])
+    assert to_migrate((), builds["b2"])
+    assert not to_migrate((), _build("b5", READER))
 
     way = schema.way_back(1, "b1")
     assert way == _change(3, "s2", "s3")  # not the one before release 2: that would lose more

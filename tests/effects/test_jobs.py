@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conveyor.effects import child, identity
-from conveyor.effects.jobs import Job, JobPhase, JobState, cancel, observe, start
+from conveyor.effects.jobs import Job, JobPhase, JobState, cancel, end, observe, start
 from conveyor.errors import InputRejected
 
 
@@ -152,3 +152,17 @@ def test_kill_nine_of_the_starter_at_random_moments(tmp_path: Path) -> None:
         assert state.phase is JobPhase.FINISHED, "the job outlives who started it"
         assert (root / "ran").read_text() == "x\n"
         assert not (root / "wrong").exists()
+
+
+def test_a_job_that_answers_to_nothing_is_ended_with_its_command(tmp_path: Path) -> None:
+    folder, log = tmp_path / "job", tmp_path / "log"
+    start(folder, Job(cwd=tmp_path, log=log, shell="echo $$; sleep 600", env=dict(os.environ)))
+    eventually(lambda: log.exists() and log.read_text().endswith("\n"))
+    command, wrapper = int(log.read_text()), observe(folder).pid
+    assert wrapper is not None
+    os.kill(wrapper, signal.SIGSTOP)
+    cancel(folder)
+    assert observe(folder).phase is JobPhase.RUNNING
+    end(folder)
+    eventually(lambda: observe(folder).phase is JobPhase.LOST)
+    eventually(lambda: identity.identity(command) is None)

@@ -9,9 +9,10 @@ from conveyor.delivery import schemas
 from conveyor.delivery.migration_command import Trial, command, unchanged
 from conveyor.domain import migration
 from conveyor.domain.environment import placed
-from conveyor.domain.migration import Database, Migrated, Schema, SchemaChange, Verb
+from conveyor.domain.migration import Database, Migrated, Verb
 from conveyor.domain.release import Build, Release
 from conveyor.domain.run import Run, Step, StepState
+from conveyor.domain.schema import Schema, SchemaChange, to_migrate, unproven
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import Command
 from conveyor.stores.collections import BUILDS, RUNS, SCHEMAS
@@ -38,8 +39,8 @@ def new_run(
     before = _placed(tx, live) if live else None
     same = live is not None and live.build == release.build and not _moved(build, live, release)
     if same or again:
-        steps = () if same else migration.checks(build.config, migration.unproven(known, build))
-    elif migration.to_migrate(known, build) or (live is not None and _moved(build, live, release)):
+        steps = () if same else migration.checks(build.config, unproven(known, build))
+    elif to_migrate(known, build) or (live is not None and _moved(build, live, release)):
         steps = migration.steps(build.config, before.config if before else None)
     else:
         steps = ()

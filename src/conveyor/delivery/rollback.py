@@ -13,9 +13,10 @@ from conveyor.delivery.migrate import built, sweep, verb_of
 from conveyor.delivery.migration_command import Trial, command
 from conveyor.domain import migration, requests
 from conveyor.domain.environment import placed
-from conveyor.domain.migration import Migrated, Schema, SchemaChange, Verb
+from conveyor.domain.migration import Migrated, Verb
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.run import Run, Step, StepState
+from conveyor.domain.schema import Schema, SchemaChange, unproven
 from conveyor.domain.views import Message
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import Command
@@ -43,7 +44,7 @@ def roll_back(context: Context, tx: Transaction, environment_id: str, request: r
     build = placed(tx.need(BUILDS, f"{target.project}/{target.build}"), target.environment_name)
     need_present(context.settings, target, build)
     known = schemas.of(tx, environment.id)
-    keys = migration.unproven(known, build)
+    keys = unproven(known, build)
     if request.restore:
         changes = _ways_back(context, known, keys, target, build, confirmed=request.yes)
         steps = migration.checks(build.config, keys, restore=True)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from conveyor.domain import wire
-from conveyor.domain.migration import Backup, Database, Finding, Rehearsal, Schema, Verb
+from conveyor.domain.migration import Backup, Database, Finding, Rehearsal, Verb
 from conveyor.domain.run import Run, Step, StepState
+from conveyor.domain.schema import Schema
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, job_dir
 from conveyor.stores.collections import SCHEMAS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.governor import GovernorRecord
-from conveyor.domain.migration import Schema
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.receipt import Receipt
@@ -12,6 +11,7 @@ from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.remote import Remote
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
+from conveyor.domain.schema import Schema
 from conveyor.domain.secret import SecretVersion
 from conveyor.domain.state import (
     Alias,
