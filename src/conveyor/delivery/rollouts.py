@@ -23,7 +23,7 @@ from conveyor.engine.context import Context
 from conveyor.stores.collections import ENVIRONMENTS, PROJECTS, RELEASES, ROLLOUTS, RUNS
 from conveyor.stores.records import Transaction
 
-_BUSY, _IDLE = 0.1, 1.0
+_EVERY = 0.1
 _CONVERGE_EVERY = timedelta(seconds=4)
 """How soon a difference between wish and world is mended when nothing else happens: within 5 s, a turn included."""
 _GRACE = timedelta(seconds=2)  # a process may fail once right after its start
@@ -50,7 +50,7 @@ class Rollouts:
             self._settled = self._world.converge(self._wanted())
             self._converged_at = now
         self._quiet_at = -1 if rollouts else revision
-        return _BUSY if rollouts or not self._settled else _IDLE
+        return _EVERY
 
     def _open(self) -> list[Rollout]:
         with self._context.records.read() as tx:

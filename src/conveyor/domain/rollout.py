@@ -210,7 +210,8 @@ def _start(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     late = [name for name, target in seen.targets.items() if target.healthy < target.wanted]
     if not late:
         rollout = replace(rollout, started=now)
-        if rollout.quick or rollout.previous is None:
+        canary = plan.steps[0] < 100 or bool(plan.shadow)
+        if rollout.quick or rollout.previous is None or not canary:
             return _enter(rollout, Phase.LIVE, now, seen)
         if any(target.old_healthy == 0 for target in seen.targets.values()):
             note = "rolled forward at once: the live version does not answer its health check"

@@ -125,7 +125,7 @@ def _cluster(cluster: Cluster) -> Json:
             {
                 "timeout": "3s",
                 "interval": "2s",
-                "no_traffic_interval": "2s",
+                "no_traffic_interval": "0.1s",  # until it is healthy: a new process is found as soon as it answers
                 "unhealthy_interval": "0.25s",
                 "unhealthy_edge_interval": "0.25s",
                 "no_traffic_healthy_interval": "2s",
