@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -67,6 +68,18 @@ def test_never_what_was_rejected_and_always_the_newest_of_the_rest(
     again = compose(environment, content, made, {"m": newest_first})
     assert again.build is None
     assert not again.waiting
+
+
+def test_a_build_waits_for_a_model_of_the_signature_that_it_declares() -> None:
+    environment, live = Environment("p", "production", live=1), _release("a", {"m": 1})
+    old = replace(_version(1), signature=Signature(("x", "y"), (), (), Score("p")))
+    config = replace(_build("b").config, models={"m": ModelConfig("m", "a:b", ("data.d",), "auc", features=("x", "z"))})
+    build = replace(_build("b"), config=config)
+    waiting = compose(environment, live, (build,), {"m": (old,)})
+    assert waiting.build is None
+    assert "model.m v1 has another signature than push bcommit declares (+z, -y)" in waiting.waiting
+    fresh = replace(_version(2), signature=Signature(("x", "z"), (), (), Score("p")))
+    assert compose(environment, live, (build,), {"m": (fresh, old)}).models == {"m": 2}
 
 
 def test_the_reason_names_what_changed() -> None:

@@ -180,17 +180,19 @@ def test_the_label_in_disguise_refuses_the_model(system: System) -> None:
     assert before is not None
     good = (system.source / "conveyor.toml").read_text()
     system.replace("conveyor.toml", '"amount", "hour"]', '"amount", "hour", "culprit"]')
-    system.wait_live(system.push("A feature too good to be true"))
+    commit = system.push("A feature too good to be true")
+    waiting = system.event(after, "release.waiting", seconds=60).data["waiting_for"]
+    assert f"another signature than push {commit[:8]} declares (+culprit)" in waiting
     refused = system.event(after, "model.refused", seconds=90)
     assert "culprit" in json.dumps(refused.data)
     version = next(v for v in system.client.model_versions(NAME, MODEL) if v.status is ModelStatus.REFUSED)
     leak = next(verdict for verdict in version.verdicts if verdict.gate == "leak")
     assert leak.outcome == "fail"
     assert "culprit" in leak.message
-    live = system.wait(system.live, "rest")
-    assert live[1] == before[1]
+    assert system.wait(system.live, "rest") == before
     system.write("conveyor.toml", good)
-    system.wait_live(system.push("Without it"))
+    system.push("Without it")  # what is live already: there is nothing to release
+    system.wait(lambda: system.environment().waiting == "", "nothing to wait for")
     system.wait(system.settled, "rest")
 
 
