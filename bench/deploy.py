@@ -72,7 +72,12 @@ def ours(scratch: Path, deploys: int) -> bool:
             for number in range(1, deploys + 1):
                 position = client.events(newest=True, limit=1)[0].seq
                 push(source, remote, number)
-                wait(lambda position=position: completed(client, position), 120, f"deploy {number}")  # type: ignore[misc]
+                try:
+                    wait(lambda position=position: completed(client, position), 120, f"deploy {number}")  # type: ignore[misc]
+                except SystemExit:
+                    for event in client.events(after=position, limit=50):
+                        print(event.time, event.type, event.data, file=sys.stderr)
+                    raise
                 if number % 10 == 0:
                     print(f"{number} of {deploys} deploys", file=sys.stderr)
         return report(load.result(), timings(client), deploys)

@@ -203,12 +203,14 @@ def _times(*milliseconds: float) -> Counts:
 def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not() -> None:
     chosen = plan({"web": RolloutConfig()})
     live = _times(*([4.0] * 180 + [40.0] * 20))
-    slow = _canary(chosen, _times(*[40.0] * 30), live)
+    warm = timedelta(seconds=2)
+    assert _canary(chosen, _times(*[40.0] * 30), live).phase is Phase.CANARY, "first requests fill caches"
+    slow = _canary(chosen, _times(*[40.0] * 30), live, warm)
     assert slow.phase is Phase.ABORTING
     assert "took more than 19 ms for 30 of 30 requests, the live version for 20 of 200" in slow.abort
-    assert _canary(chosen, _times(*([6.0] * 27 + [40.0] * 3)), live).phase is Phase.CANARY
+    assert _canary(chosen, _times(*([6.0] * 27 + [40.0] * 3)), live, warm).phase is Phase.CANARY
     tail = plan({"web": RolloutConfig(abort=Abort(latency_p99_ms=30))})
-    assert "took more than 30 ms" in _canary(tail, _times(*[40.0] * 10), Counts()).abort
+    assert "took more than 30 ms" in _canary(tail, _times(*[40.0] * 20), Counts(), warm).abort
 
 
 def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_what_follows() -> None:

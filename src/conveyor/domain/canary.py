@@ -35,13 +35,18 @@ class Counts:
         return Counts(self.requests - base.requests, max(0, self.errors - base.errors), times, failed)
 
 
-def worse(new: Counts, old: Counts, bound: Abort, looks: int) -> str:
-    """How the new version is worse than it may be; empty when it is not, or when nobody can tell yet."""
+def worse(new: Counts, old: Counts, bound: Abort, looks: int, *, warm: bool = True) -> str:
+    """How the new version is worse than it may be; empty when it is not, or when nobody can tell yet.
+
+    Until it is `warm` its times are not held against it: first requests fill caches and pools.
+    """
     if _errors(new, old, bound, looks) is Verdict.FAIL:
         beside = f", the live version {old.errors} of {old.requests}" if old.requests else ""
         return f"answered {new.errors} of {new.requests} requests with 5xx{beside} (bound {bound.error_rate:.1%})"
     if new.checks_failed >= CHECKS_FAILED:
         return f"failed {new.checks_failed} health checks, on and off"
+    if not warm or new.requests < bound.min_requests:
+        return ""
     slow = bound.latency_p99_ms
     if slow is not None and _tail(new, slow, looks) is Verdict.FAIL:
         late = over(new, slow)

@@ -188,7 +188,7 @@ def _paused(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     failed = seen.migration if seen.migration.startswith("failed") else ""
     if rollout.phase is Phase.PREPARE and failed:
         return _abort(rollout, f"migration {failed}", now, _code(seen))
-    fault = _fault(rollout, plan, seen) if rollout.phase in _WATCHED else None
+    fault = _fault(rollout, plan, seen, now) if rollout.phase in _WATCHED else None
     return _abort(rollout, fault[1], now, fault[0]) if fault else rollout
 
 
@@ -225,7 +225,7 @@ def _start(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     """Mirrored traffic only: no answer of the new release reaches anybody yet."""
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     enough = all(_new(rollout, seen, name).requests >= wanted for name, wanted in plan.shadow.items())
@@ -236,7 +236,7 @@ def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     broken = _broken(rollout, plan, seen)
@@ -258,7 +258,7 @@ def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _live(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     if now - rollout.entered >= plan.watch and seen.routes_applied:
@@ -274,13 +274,14 @@ _TURNS = {
     Phase.LIVE: _live,
 }
 _WATCHED = (Phase.SHADOW, Phase.CANARY, Phase.LIVE)
+_WARM = timedelta(seconds=2)
 _SETTLE = timedelta(seconds=0.3)  # what was sent just before the routes changed shows up in the counters after this
 
 
 # --- what the counters say
 
 
-def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
+def _fault(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> tuple[str, str] | None:
     """The target that is not fit to serve, and why: `(target, reason)`."""
     for name, target in seen.targets.items():
         if target.crashed and target.routed and rollout.phase is not Phase.SHADOW:
@@ -294,7 +295,8 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
         bound = plan.aborts.get(name)
         reason = ""
         if bound is not None and target.routed:
-            reason = worse(_new(rollout, seen, name), _old(rollout, seen, name), bound, plan.looks)
+            new, old = _new(rollout, seen, name), _old(rollout, seen, name)
+            reason = worse(new, old, bound, plan.looks, warm=now - rollout.entered >= _WARM)
         if reason:
             return name, f"{name} {reason}"
     return None
