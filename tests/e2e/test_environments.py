@@ -83,7 +83,10 @@ def service(system: System, version: str) -> None:
 
 
 def place(system: System, name: str) -> EnvironmentView | None:
-    return next((view for view in system.client.environments(NAME) if view.name == name), None)
+    try:
+        return next((view for view in system.client.environments(NAME) if view.name == name), None)
+    except NotFound:  # the first push has not been read yet
+        return None
 
 
 def settled(system: System, name: str, version: str) -> dict[str, Any]:
