@@ -15,6 +15,7 @@ from conveyor.domain.routing import ANY_HOST, Cluster, ClusterHealth, ClusterSta
 from conveyor.domain.state import Instance
 from conveyor.effects.envoy import Envoy
 from conveyor.effects.ports import free_port
+from conveyor.effects.probe import ask
 from conveyor.effects.processes import Processes, ProcessInfo
 from conveyor.effects.usage import listening, resident_mb
 from conveyor.engine.context import Context
@@ -177,7 +178,7 @@ class World:
         return f"uses {used} MB of memory, more than its {target.memory_mb} MB" if used > target.memory_mb else ""
 
     def deaf(self, target: Target, observed: Observed) -> str:
-        """Why a process that runs does not become healthy, where that can be seen: it listens on another port."""
+        """Why a process that runs does not become healthy, where that can be seen; asked once, at the end of its time."""
         for instance in self._instances({target.cluster: target}):
             info = observed.processes.get(instance.id)
             ports = listening(info.pid) if info is not None and info.pid is not None else ()
@@ -186,6 +187,8 @@ class World:
                 return f"; it listens on port {heard}, not on $PORT, which is {instance.port}"
             if info is not None and info.pid is not None and not ports:
                 return "; it listens on no port yet"
+            if ports and (said := ask(instance.port, target.health)):
+                return f"; {said}"
         return ""
 
     def _names(self, target: Target) -> list[str]:

@@ -81,14 +81,14 @@ def _await(process: subprocess.Popen[bytes], port: int, health: str, seconds: fl
         if code is not None:
             time.sleep(0.1)  # its last words are on their way to the log
             return f"ended with exit code {code} before it was healthy"
-        last = _ask(port, health)
+        last = ask(port, health)
         if not last:
             return ""
         time.sleep(0.05)
     return f"was not healthy after {seconds:g} s: {last}"
 
 
-def _ask(port: int, path: str) -> str:
+def ask(port: int, path: str) -> str:
     """Why it is not healthy; empty when it is."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
