@@ -178,7 +178,7 @@ class World:
         return f"uses {used} MB of memory, more than its {target.memory_mb} MB" if used > target.memory_mb else ""
 
     def deaf(self, target: Target, observed: Observed) -> str:
-        """Why a process that runs does not become healthy, where that can be seen; asked once, at the end of its time."""
+        """Why a process that runs does not become healthy, as far as can be seen; asked at the end of its time."""
         for instance in self._instances({target.cluster: target}):
             info = observed.processes.get(instance.id)
             ports = listening(info.pid) if info is not None and info.pid is not None else ()
