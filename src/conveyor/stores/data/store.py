@@ -1,0 +1,85 @@
+"""The store of datasets of files: chunks, trees and versions over one backend, and what a machine keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conveyor.domain.files_version import FilesVersion
+from conveyor.errors import LeaseLost
+from conveyor.stores.data import lock
+from conveyor.stores.data.backend import Backend
+from conveyor.stores.data.chunks import Chunks, digest_of
+from conveyor.stores.data.index import Index
+from conveyor.stores.data.versions import Versions
+from conveyor.stores.data.walk import TreeReader
+from conveyor.stores.data.writer import Writer
+
+CONDEMNED = "condemned"
+
+
+class DataStore:
+    """`cache` is a folder of this machine's: the index of chunks, locks, states of working folders. Deleting it costs
+    time only."""
+
+    def __init__(self, backend: Backend, cache: Path) -> None:
+        self.backend = backend
+        self.cache = cache
+        self.versions = Versions(backend)
+        self._chunks: Chunks | None = None
+        self._reader: TreeReader | None = None
+
+    @property
+    def chunks(self) -> Chunks:
+        """Opened when it is first needed: a log needs no index."""
+        if self._chunks is None:
+            place = digest_of(self.backend.url.encode()).hex()[:16]
+            self._chunks = Chunks(self.backend, Index(self.cache / "index" / f"{place}.db"))
+        return self._chunks
+
+    @property
+    def reader(self) -> TreeReader:
+        if self._reader is None:
+            self._reader = TreeReader(self.chunks)
+        return self._reader
+
+    @property
+    def folders(self) -> Path:
+        """Where the states of working folders are."""
+        return self.cache / "folders"
+
+    @contextmanager
+    def writing(self, project: str, name: str, waits: Callable[[str], None] = lambda who: None) -> Iterator[None]:
+        """One writer of a dataset at a time, on this machine."""
+        with lock.held(self.cache / "locks" / project / f"{name}.lock", waits):
+            yield
+
+    @contextmanager
+    def gate(self, *, shared: bool) -> Iterator[None]:
+        """Passed by writers together when they commit, and by gc alone when it condemns packs; held for milliseconds."""
+        with lock.held(self.cache / "locks" / "gate.lock", shared=shared):
+            yield
+
+    def commit(self, version: FilesVersion, writer: Writer) -> bool:
+        """Creates the version's document, when all that it needs is there to stay. False when its number is taken;
+        LeaseLost when gc has condemned a pack that was relied on: then the work is to be done again."""
+        with self.gate(shared=True):
+            condemned = self.condemned()
+            if writer.used & condemned or not self.chunks.index.knows(writer.used):
+                self.chunks.index.forget(writer.used & condemned)
+                raise LeaseLost(
+                    "what was stored before was deleted meanwhile", hint="Try again; it is stored anew then."
+                )
+            return self.versions.create(version)
+
+    def condemned(self) -> set[bytes]:
+        """Packs that gc is about to delete: nothing may rely on them any more."""
+        if self.backend.head(CONDEMNED) is None:
+            return set()
+        lines = self.backend.get(CONDEMNED).decode().splitlines()
+        return {bytes.fromhex(line.split()[0]) for line in lines if line}
+
+    def close(self) -> None:
+        if self._chunks is not None:
+            self._chunks.index.close()
