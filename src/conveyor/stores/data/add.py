@@ -91,7 +91,7 @@ def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, progress
         except FileNotFoundError:
             gone.add(row)
             continue
-        rows.set(row, kind, digest)
+        rows.fill(row, kind, digest)
         if now is not stats:
             rows.stats[start : start + COLUMNS] = array("q", now)
         size += now[0]
@@ -106,11 +106,11 @@ def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, progress
 def _reuse(rows: Rows, known: State) -> list[int]:
     """Fills the rows whose files are as they were, and returns the others."""
     if known.stats == rows.stats and known.names == b"\0".join(rows.paths):
-        rows.kinds[:] = known.content[: known.count]
-        rows.digests[:] = known.content[known.count :]
+        rows.kinds[:] = known.content[: known.files]
+        rows.digests[:] = known.content[known.files :]
         return []
     places = {path: place for place, path in enumerate(known.paths())}
-    kinds, digests = known.content[: known.count], known.content[known.count :]
+    kinds, digests = known.content[: known.files], known.content[known.files :]
     todo = []
     for row, path in enumerate(rows.paths):
         place = places.get(path)
@@ -184,7 +184,7 @@ def _before(store: DataStore, wanted: Order, known: State | None, parent: FilesV
 
 
 def _remembered(known: State) -> Iterator[Entry]:
-    kinds, digests = known.content[: known.count], known.content[known.count :]
+    kinds, digests = known.content[: known.files], known.content[known.files :]
     for row, path in enumerate(known.paths()):
         yield Entry(path, known.stats[row * COLUMNS], kinds[row], digests[32 * row : 32 * row + 32])
 

@@ -87,7 +87,7 @@ def _plan(store: DataStore, version: FilesVersion, found: Scan, known: State | N
             return None
         if found.stats[row : row + COLUMNS] != known.stats[place * COLUMNS : place * COLUMNS + COLUMNS]:
             return None
-        digest = known.content[known.count + 32 * place : known.count + 32 * place + 32]
+        digest = known.content[known.files + 32 * place : known.files + 32 * place + 32]
         return Entry(path, found.stats[row], known.content[place], digest)
 
     def on_disk(path: bytes) -> Entry:

@@ -85,7 +85,7 @@ class LocalBackend:
     def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)
 
-    def leftovers(self, before: float) -> list[Path]:
+    def leftovers(self, before: float) -> Sequence[Path]:
         """Temporary files of writers that were killed: those last written before the time given."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self._root / _TEMP) as entries:

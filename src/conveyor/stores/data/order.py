@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from conveyor.errors import InputRejected, NotFound
@@ -63,7 +64,7 @@ def _source(path: bytes, wholes: Sequence[bytes], at: bytes, *, alone: bool) -> 
 def _apart(sources: list[Source]) -> tuple[Source, ...]:
     """Ordered as trees are; InputRejected where two would stand in the same place."""
     ordered = sorted(set(sources), key=lambda source: source.prefix.replace(b"/", b"\0"))
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in pairwise(ordered):
         if not first.prefix or first.prefix == second.prefix or second.prefix.startswith(first.prefix + b"/"):
             raise InputRejected(
                 f"{show(first.path)} and {show(second.path)} would stand in the same place of the dataset",

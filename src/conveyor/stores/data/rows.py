@@ -18,7 +18,7 @@ class Rows:
         self.kinds = bytearray(len(found.paths))
         self.digests = bytearray(32 * len(found.paths))
 
-    def set(self, row: int, kind: int, digest: bytes) -> None:
+    def fill(self, row: int, kind: int, digest: bytes) -> None:
         self.kinds[row] = kind
         self.digests[32 * row : 32 * row + 32] = digest
 

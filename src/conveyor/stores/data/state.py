@@ -31,13 +31,13 @@ class State(NamedTuple):
     version: int
     root: str
     sources: tuple[Source, ...]
-    count: int
+    files: int
     names: bytes
     stats: array[int]
     content: bytes
 
     def paths(self) -> list[bytes]:
-        return self.names.split(b"\0") if self.count else []
+        return self.names.split(b"\0") if self.files else []
 
     def part(self, sources: tuple[Source, ...]) -> State:
         """Only the files of these sources: their prefixes are ordered, and none is inside another."""
@@ -77,8 +77,8 @@ def _joined(pieces: list[tuple[State, int, int]], like: State) -> State:
             names.append(b"\0".join(state.paths()[start:stop]))
             stats += state.stats[start * COLUMNS : stop * COLUMNS]
             kinds += state.content[start:stop]
-            digests += state.content[state.count + 32 * start : state.count + 32 * stop]
-    return like._replace(count=len(kinds), names=b"\0".join(names), stats=stats, content=bytes(kinds + digests))
+            digests += state.content[state.files + 32 * start : state.files + 32 * stop]
+    return like._replace(files=len(kinds), names=b"\0".join(names), stats=stats, content=bytes(kinds + digests))
 
 
 def same(state: State, scan: Scan) -> bool:
@@ -117,7 +117,7 @@ def save(path: Path, state: State) -> None:
         "version": state.version,
         "root": state.root,
         "sources": [[source.prefix.hex(), source.path.hex(), source.folder] for source in state.sources],
-        "count": state.count,
+        "files": state.files,
         "names": len(state.names),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,16 +141,16 @@ def load(path: Path) -> State | None:
         head: dict[str, Any] = json.loads(raw[:line])
         if head["format"] != _FORMAT:
             return None
-        count, names = int(head["count"]), int(head["names"])
+        files, names = int(head["files"]), int(head["names"])
         stats_at = line + 1 + names
-        content_at = stats_at + 8 * COLUMNS * count
-        if len(raw) != content_at + 33 * count:
+        content_at = stats_at + 8 * COLUMNS * files
+        if len(raw) != content_at + 33 * files:
             return None
         stats = array("q")
         stats.frombytes(memoryview(raw)[stats_at:content_at])
         sources = tuple(Source(bytes.fromhex(a), bytes.fromhex(b), bool(c)) for a, b, c in head["sources"])
         who = (str(head["project"]), str(head["name"]), int(head["version"]), str(head["root"]))
-        return State(*who, sources, count, raw[line + 1 : stats_at], stats, raw[content_at:])
+        return State(*who, sources, files, raw[line + 1 : stats_at], stats, raw[content_at:])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -78,7 +78,7 @@ def _as_it_was(known: State, place: int, path: bytes, found: Scan, stats: array[
     from conveyor.stores.data.intake import content_of  # only where something was touched: it loads the hashing
 
     kind = known.content[place]
-    digest = known.content[known.count + 32 * place : known.count + 32 * place + 32]
+    digest = known.content[known.files + 32 * place : known.files + 32 * place + 32]
     if stats[0] != known.stats[place * COLUMNS]:
         return False
     try:
@@ -93,5 +93,5 @@ def _heal(path: Path, known: State, healed: dict[int, array[int]], taken: int) -
     for place, stats in healed.items():
         fresh[place * COLUMNS : place * COLUMNS + COLUMNS] = stats
     now = states.load(path)
-    if now is not None and (now.version, now.count, now.stats) == (known.version, known.count, known.stats):
+    if now is not None and (now.version, now.files, now.stats) == (known.version, known.files, known.stats):
         states.save(path, known._replace(stats=states.unsure(fresh, taken)))

@@ -57,7 +57,7 @@ class DataStore:
 
     @contextmanager
     def gate(self, *, shared: bool) -> Iterator[None]:
-        """Passed by writers together when they commit, and by gc alone when it condemns packs; held for milliseconds."""
+        """Passed by writers together when they commit, and by gc alone when it condemns packs; held briefly."""
         with lock.held(self.cache / "locks" / "gate.lock", shared=shared):
             yield
 
