@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from conveyor.cli import lifecycle
+from conveyor.cli.files import app as files
 from conveyor.cli.output import ago, say, say_json, table
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
+files.add_to(app)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command("add")
-def add(name: str, files: list[Path], project: Project = "") -> None:
-    """Take files over for a dataset. Example: conveyor data add transactions 2018-04-*.parquet"""
+def add_rows(name: str, paths: Sequence[Path], project: str = "") -> None:
+    """Takes files over for a table of a project; the control plane makes a version of them."""
     client = lifecycle.client()
     where = client.project(project)
-    for file in files:
+    for file in paths:
         accepted = client.add_data(where, name, file)
         same = f"the same content was taken before, as {accepted.duplicate_of}; not taken again"
         say(f"{file.name}: {same if accepted.duplicate_of else 'taken over, digest ' + accepted.digest[:12]}")
     say(f"`conveyor data log {name}` shows what becomes of it.")
 
 
-@app.command("log")
-def log(name: str, limit: int = 20, project: Project = "", as_json: Json = False) -> None:
-    """Versions of a dataset, newest first. Example: conveyor data log transactions"""
+def log_rows(name: str, limit: int = 20, project: str = "", as_json: bool = False) -> None:
+    """Versions of a table, and what was not taken."""
     client = lifecycle.client()
     where = client.project(project)
     versions = client.dataset_versions(where, name, limit)

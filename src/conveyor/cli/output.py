@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from conveyor.domain import wire
 from conveyor.errors import ConveyorError
 
 
@@ -17,6 +16,8 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: Any) -> None:
+    from conveyor.domain import wire  # a command that prints text must not pay for it
+
     say(wire.to_json(value).decode())
 
 

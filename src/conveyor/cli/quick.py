@@ -22,7 +22,7 @@ def status(words: Sequence[str]) -> bool:
     path = _WORDS.get(tuple(words))
     if path is None or "CONVEYOR_URL" in os.environ:
         return False
-    home = _home()
+    home = find_home()
     try:
         settings = json.loads((home / "settings.json").read_bytes())
         token = (home / "token").read_text().strip()
@@ -38,7 +38,7 @@ def status(words: Sequence[str]) -> bool:
     return True
 
 
-def _home() -> Path:
+def find_home() -> Path:
     """As `config.settings.find_home`, without its imports."""
     start = Path.cwd()
     if named := os.environ.get("CONVEYOR_HOME"):
@@ -47,9 +47,30 @@ def _home() -> Path:
     return next((place for place in places if place.is_dir()), start / ".conveyor")
 
 
+def data(words: Sequence[str]) -> bool:
+    """True when it was a plain `data status`, and what it found was printed; SystemExit(1) when something changed.
+
+    Nothing that it needs is imported before it is known to be one.
+    """
+    names = [word for word in words[2:] if word != "--json"]
+    if list(words[:2]) != ["data", "status"] or any(name.startswith("-") for name in names):
+        return False
+    from conveyor.cli.files.status import report
+    from conveyor.errors import ConveyorError
+
+    try:
+        code = report(find_home(), names, as_json="--json" in words)
+    except ConveyorError as error:
+        sys.stderr.write(f"error: {error.message}\n  {error.hint}\n")
+        code = 1
+    if code:
+        raise SystemExit(code)
+    return True
+
+
 def main() -> None:
     """The program's entry: status by the short way, everything else by the command line."""
-    if not status(sys.argv[1:]):
+    if not status(sys.argv[1:]) and not data(sys.argv[1:]):
         from conveyor.cli.main import main as whole
 
         whole()

@@ -1,4 +1,4 @@
-"""How a dataset version is named: `images@v12`, `images@clean`, `images@2026-05-01T00:00`, `images@latest`, `images`."""
+"""How a dataset version is named: `images`, `images@v12`, `images@latest`, `images@clean`, `images@2026-05-01`."""
 
 from __future__ import annotations
 

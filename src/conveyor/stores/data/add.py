@@ -34,7 +34,7 @@ class Added:
 
 
 @dataclass(slots=True)
-class Progress:
+class Watch:
     """Told of files seen and bytes read; what is drawn of it is the caller's business."""
 
     seen: Callable[[int], None] = lambda files: None
@@ -42,27 +42,27 @@ class Progress:
     waits: Callable[[str], None] = lambda who: None
 
 
-def add(store: DataStore, wanted: Order, progress: Progress | None = None) -> Added:
+def add(store: DataStore, wanted: Order, watch: Watch | None = None) -> Added:
     """The new version. Waits while another process adds to the same dataset; readers wait for nothing."""
-    progress = progress or Progress()
-    with store.writing(wanted.project, wanted.name, progress.waits):
+    watch = watch or Watch()
+    with store.writing(wanted.project, wanted.name, watch.waits):
         for attempt in range(_TRIES):
             try:
-                return _add(store, wanted, progress)
+                return _add(store, wanted, watch)
             except LeaseLost:
                 if attempt == _TRIES - 1:
                     raise
     raise AssertionError("the last try raises")
 
 
-def _add(store: DataStore, wanted: Order, progress: Progress) -> Added:
+def _add(store: DataStore, wanted: Order, watch: Watch) -> Added:
     taken = time.time_ns()
-    found = scan(wanted.sources, progress.seen)
+    found = scan(wanted.sources, watch.seen)
     memory = Memory.of(store, wanted)
     known = memory.trusted(store, wanted)
     rows = Rows(found)
     with Writer(store.chunks) as writer:
-        read = _fill(rows, found, known, writer, progress)
+        read = _fill(rows, found, known, writer, watch)
         while True:
             parent = store.versions.latest(wanted.project, wanted.name)
             number = store.versions.newest(wanted.project, wanted.name) + 1
@@ -78,7 +78,7 @@ def _add(store: DataStore, wanted: Order, progress: Progress) -> Added:
     return Added(version, True, read)
 
 
-def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, progress: Progress) -> int:
+def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, watch: Watch) -> int:
     """Content of every row: from the state where the stats are the same, by reading where they are not."""
     todo = range(len(rows.paths)) if known is None else _reuse(rows, known)
     gone, size = set(), 0
@@ -96,8 +96,8 @@ def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, progress
             rows.stats[start : start + COLUMNS] = array("q", now)
         size += now[0]
         if count % 256 == 0:
-            progress.read(count, size)
-    progress.read(len(todo), size)
+            watch.read(count, size)
+    watch.read(len(todo), size)
     if gone:
         rows.drop(gone)
     return len(todo)

@@ -108,9 +108,8 @@ def _plan(store: DataStore, version: FilesVersion, found: Scan, known: State | N
             plan.write.append(entry)
             lost.append(entry.path)
     for path in past:
-        if path in here and path not in wanted:
-            if untouched(path) is not None or force:
-                plan.delete.append(path)
+        if path in here and path not in wanted and (force or untouched(path) is not None):
+            plan.delete.append(path)
     if lost and not force:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         raise Conflict(

@@ -50,7 +50,7 @@ class Chunks:
         """
         wanted = dict.fromkeys(digests)
         for attempt in range(3):
-            for name, places in _grouped(self._need(list(wanted))):
+            for name, places in _grouped(self.need(list(wanted))):
                 try:
                     for digest, raw in self._read_pack(name, places):
                         del wanted[digest]
@@ -85,6 +85,15 @@ class Chunks:
         self.index.add_many(fresh)
         return taken
 
+    def sync(self) -> None:
+        """Makes the index tell of the packs that are there, and of no others."""
+        there = {name for item in self.backend.list(packs.FOLDER) if (name := _name(item.key)) is not None}
+        gone = self.index.packs().keys() - there
+        if gone:
+            self.index.forget(gone)
+            self.index.clear()  # another pack may have had the same chunks
+        self.refresh()
+
     def places(self, name: bytes, size: int) -> list[packs.Place]:
         """What a pack says that it holds, from the index at its end."""
         key, text = packs.key_of(name), name.hex()
@@ -98,7 +107,8 @@ class Chunks:
             (index,) = self.backend.ranges(key, [(size - packs.FOOT_SIZE - length, length)])
         return packs.places(index, foot, text)
 
-    def _need(self, digests: Sequence[bytes]) -> dict[bytes, Found]:
+    def need(self, digests: Sequence[bytes]) -> dict[bytes, Found]:
+        """Where chunks are; NotFound for one that is nowhere."""
         found = self.find(digests)
         if len(found) < len(digests):
             raise lost(next(digest for digest in digests if digest not in found))

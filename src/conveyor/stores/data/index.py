@@ -71,11 +71,6 @@ class Index:
             rows = connection.execute("SELECT name, size, modified FROM packs")
             return {row[0]: KnownPack(*row) for row in rows}
 
-    def knows(self, packs: set[bytes]) -> bool:
-        """Whether all these packs are known."""
-        with self._reading() as connection:
-            return all(connection.execute("SELECT 1 FROM packs WHERE name = ?", (name,)).fetchone() for name in packs)
-
     def sizes(self) -> tuple[int, int]:
         """How many packs are known, and the bytes of all."""
         with self._reading() as connection:

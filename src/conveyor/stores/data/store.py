@@ -12,11 +12,13 @@ from conveyor.stores.data import lock
 from conveyor.stores.data.backend import Backend
 from conveyor.stores.data.chunks import Chunks, digest_of
 from conveyor.stores.data.index import Index
+from conveyor.stores.data.pack import FOLDER, key_of
 from conveyor.stores.data.versions import Versions
 from conveyor.stores.data.walk import TreeReader
 from conveyor.stores.data.writer import Writer
 
 CONDEMNED = "condemned"
+_ASK = 16  # packs that are asked for one by one; more are listed
 
 
 class DataStore:
@@ -65,13 +67,20 @@ class DataStore:
         """Creates the version's document, when all that it needs is there to stay. False when its number is taken;
         LeaseLost when gc has condemned a pack that was relied on: then the work is to be done again."""
         with self.gate(shared=True):
-            condemned = self.condemned()
-            if writer.used & condemned or not self.chunks.index.knows(writer.used):
-                self.chunks.index.forget(writer.used & condemned)
+            lost = (writer.used & self.condemned()) | self._gone(writer.used - writer.own)
+            if lost:
+                self.chunks.index.forget(lost)
                 raise LeaseLost(
                     "what was stored before was deleted meanwhile", hint="Try again; it is stored anew then."
                 )
             return self.versions.create(version)
+
+    def _gone(self, names: set[bytes]) -> set[bytes]:
+        """Packs that were relied on, and that are not there any more whatever the index says."""
+        if len(names) <= _ASK:
+            return {name for name in names if self.backend.head(key_of(name)) is None}
+        there = {item.key for item in self.backend.list(FOLDER)}
+        return {name for name in names if key_of(name) not in there}
 
     def condemned(self) -> set[bytes]:
         """Packs that gc is about to delete: nothing may rely on them any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from conveyor.stores.data import node as nodes
@@ -129,3 +129,18 @@ def _lower(side: set[bytes], raws: dict[bytes, bytes], height: int, found: dict[
         else:
             result.update(ref.digest for ref in nodes.decode_inner(raw))
     return result
+
+
+def readable(root: bytes, source: TreeReader, bad: Container[bytes]) -> Iterator[tuple[bytes, Entry | None]]:
+    """(content digest, file) of all files whose nodes can be read, and (node, None) for each node in `bad`."""
+    waiting = [root]
+    while waiting:
+        digest = waiting.pop()
+        if digest in bad:
+            yield digest, None
+            continue
+        raw = source.get(digest)
+        if nodes.level_of(raw):
+            waiting += [ref.digest for ref in nodes.decode_inner(raw)]
+        else:
+            yield from ((entry.digest, entry) for entry in nodes.decode_leaf(raw))

@@ -36,7 +36,7 @@ class Writer:
         self._failure: BaseException | None = None
         self._pack: dict[bytes, tuple[bytes, Bytes, int]] = {}
         self._pack_size = 0
-        self._own: set[bytes] = set()
+        self.own: set[bytes] = set()  # packs written here
         self._thread: threading.Thread | None = None
         self.used: set[bytes] = set()  # packs that have the chunks given
         self.stored = 0
@@ -98,7 +98,7 @@ class Writer:
     def _take(self, batch: list[tuple[bytes, Bytes]]) -> None:
         fresh = {digest: raw for digest, raw in batch if digest not in self._pack}
         for digest, found in self._chunks.index.find(list(fresh)).items():
-            if self._known or found.pack in self._own:
+            if self._known or found.pack in self.own:
                 self.used.add(found.pack)
                 del fresh[digest]
         for digest, raw in fresh.items():
@@ -116,6 +116,6 @@ class Writer:
         pack = packs.assemble(list(self._pack.values()))
         self._chunks.backend.put(packs.key_of(pack.name), pack.parts)
         self._chunks.index.add(KnownPack(pack.name, pack.size, time.time()), pack.places)
-        self._own.add(pack.name)
+        self.own.add(pack.name)
         self.used.add(pack.name)
         self._pack, self._pack_size = {}, 0

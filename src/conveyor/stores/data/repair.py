@@ -1,0 +1,79 @@
+"""Takes good copies of damaged chunks from other stores, and puts them where the damaged ones were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from conveyor.errors import ConveyorError, CorruptObject, NotFound
+from conveyor.stores.data import pack as packs
+from conveyor.stores.data.chunks import checked
+from conveyor.stores.data.index import KnownPack
+from conveyor.stores.data.store import DataStore
+from conveyor.stores.data.verify import Findings, Report
+from conveyor.stores.data.writer import Writer
+
+
+def repair(store: DataStore, found: Findings, others: Sequence[DataStore]) -> Report:
+    """The report with what was repaired. A damaged pack is deleted only when all that was in it is whole elsewhere."""
+    documents = _documents(store, found.documents, others)
+    with Writer(store.chunks, known=False) as writer:
+        mended = _take(writer, set(found.chunks), others)
+        for name in found.packs:
+            _salvage(store, name, found, writer)
+        writer.finish()
+    left = found.chunks.keys() - mended
+    emptied = set()
+    for name in found.packs:
+        inside = {place.digest for place in store.chunks.index.chunks_of(name)}
+        if not inside & left:
+            emptied.add(name)
+    store.chunks.index.forget(found.packs)
+    for name in writer.own:
+        item = store.backend.head(packs.key_of(name))
+        if item is not None:
+            store.chunks.index.add(KnownPack(name, item.size, item.modified), store.chunks.places(name, item.size))
+    for name in emptied:
+        store.backend.delete(packs.key_of(name))
+    whole = {name.hex() for name in emptied} | {digest.hex() for digest in mended} | documents
+    damages = [replace(each, repaired=each.name in whole) for each in found.report.damages]
+    return replace(found.report, damages=damages)
+
+
+def _take(writer: Writer, wanted: set[bytes], others: Iterable[DataStore]) -> set[bytes]:
+    """Those of the wanted chunks that were found whole, each handed to the writer."""
+    mended: set[bytes] = set()
+    for other in others:
+        for digest in sorted(wanted - mended):
+            try:
+                raw = other.chunks.get(digest)
+            except (NotFound, CorruptObject):
+                continue
+            writer.add(digest, raw)
+            mended.add(digest)
+    return mended
+
+
+def _salvage(store: DataStore, name: bytes, found: Findings, writer: Writer) -> None:
+    """The chunks of a damaged pack that are whole."""
+    raw = memoryview(store.backend.get(packs.key_of(name)))
+    for place in store.chunks.index.chunks_of(name):
+        if place.digest not in found.chunks:
+            stored = raw[place.offset : place.offset + place.stored]
+            writer.add(place.digest, bytes(checked(place.digest, stored, place.raw)))
+
+
+def _documents(store: DataStore, keys: Iterable[str], others: Sequence[DataStore]) -> set[str]:
+    """Names of versions whose documents were taken from another store."""
+    mended = set()
+    for key in keys:
+        _, project, name, number = key.split("/")
+        for other in others:
+            try:
+                version = other.versions.get(project, name, int(number))
+            except ConveyorError:
+                continue
+            store.versions.replace(version)
+            mended.add(f"{name}@v{int(number)}")
+            break
+    return mended

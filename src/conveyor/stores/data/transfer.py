@@ -1,0 +1,127 @@
+"""Moves versions between stores: what the other side lacks, packs as wholes, versions last.
+
+A transfer that was cut off goes on where it stopped: what has arrived is found by its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from blake3 import blake3
+
+from conveyor.domain.files_version import FilesVersion
+from conveyor.errors import Conflict, NotFound
+from conveyor.stores.data import pack as packs
+from conveyor.stores.data.index import Found
+from conveyor.stores.data.reach import reach
+from conveyor.stores.data.store import DataStore
+from conveyor.stores.data.writer import Writer
+
+_AT_ONCE = 4  # packs under way at the same time
+_WHOLE = 0.5  # share of a pack that must be wanted for it to be sent whole
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """`versions` that are new on the other side; packs sent whole, chunks sent one by one, and the bytes of both."""
+
+    project: str
+    name: str
+    versions: tuple[int, ...]
+    packs: int
+    chunks: int
+    bytes: int
+
+
+def transfer(
+    source: DataStore,
+    target: DataStore,
+    project: str,
+    name: str,
+    *,
+    renamed: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Transferred:
+    """Sends all versions of a dataset that the target lacks, with their tags; Conflict when the two have gone different
+    ways. `renamed` is the dataset's name at the target, where it is to be another."""
+    other = renamed or name
+    fresh = _missing_versions(source, target, project, name, other)
+    needed: set[bytes] = set()
+    roots = (bytes.fromhex(version.root) for version in fresh if version.removed is None)
+    reach(roots, source.reader, needed)
+    target.chunks.sync()
+    found = target.chunks.index.find(list(needed))
+    sent, single, size = _send(source, target, needed - found.keys(), progress)
+    for version in fresh:
+        copy = replace(version, name=other)
+        if not target.versions.create(copy) and target.versions.get(project, other, version.version) != copy:
+            raise _diverged(source, target, other, version.version)
+    there = target.versions.tags(project, other)
+    for tag, number in source.versions.tags(project, name).items():
+        if there.get(tag) != number:
+            target.versions.tag(target.versions.get(project, other, number), tag, move=True)
+    return Transferred(project, name, tuple(version.version for version in fresh), sent, single, size)
+
+
+def _missing_versions(source: DataStore, target: DataStore, project: str, name: str, other: str) -> list[FilesVersion]:
+    """Oldest first. The newest version that both have must be the same: then all before it are."""
+    newest = source.versions.newest(project, name)
+    if not newest:
+        raise NotFound(f"{source.backend.url} has no dataset {project}/{name}", hint="Look at its name.")
+    common = min(newest, target.versions.newest(project, other))
+    if common:
+        ours = replace(source.versions.get(project, name, common), name=other, removed=None)
+        theirs = replace(target.versions.get(project, other, common), removed=None)
+        if ours != theirs:
+            raise _diverged(source, target, other, common)
+    return [source.versions.get(project, name, number) for number in range(common + 1, newest + 1)]
+
+
+def _send(
+    source: DataStore, target: DataStore, lacking: Iterable[bytes], progress: Callable[[int, int], None]
+) -> tuple[int, int, int]:
+    """(packs, chunks, bytes) sent."""
+    places = source.chunks.need(list(lacking))
+    known = source.chunks.index.packs()
+    by_pack: dict[bytes, list[tuple[bytes, Found]]] = {}
+    for digest, place in places.items():
+        by_pack.setdefault(place.pack, []).append((digest, place))
+    whole, single = [], []
+    for name, inside in by_pack.items():
+        if sum(place.stored for _, place in inside) >= known[name].size * _WHOLE:
+            whole.append(name)
+        else:
+            single += [digest for digest, _ in inside]
+    total = sum(known[name].size for name in whole) + sum(places[digest].stored for digest in single)
+    done = 0
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for size in pool.map(lambda name: _copy(source, target, name), whole):
+            done += size
+            progress(done, total)
+    if whole:
+        target.chunks.refresh()
+    with Writer(target.chunks) as writer:
+        for digest, raw in source.chunks.read(single):
+            writer.add(digest, bytes(raw))
+        writer.finish()
+    progress(total, total)
+    return len(whole), len(single), done + writer.stored
+
+
+def _copy(source: DataStore, target: DataStore, name: bytes) -> int:
+    """One pack, checked on its way."""
+    key = packs.key_of(name)
+    raw = source.backend.get(key)
+    if blake3(raw).digest() != name:
+        raise packs.damaged(name.hex(), "its bytes are not those of its name")
+    target.backend.put(key, [raw])
+    return len(raw)
+
+
+def _diverged(source: DataStore, target: DataStore, name: str, number: int) -> Conflict:
+    return Conflict(
+        f"{name}@v{number} is another version in {source.backend.url} than in {target.backend.url}",
+        hint="Somebody else made a version of that number there. Send yours under another name with --as NAME.",
+    )
