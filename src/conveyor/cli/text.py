@@ -7,13 +7,11 @@ def size(count: int) -> str:
     """Bytes: "812 B", "12 kB", "3.4 MB", "1.2 GB"."""
     if count < 1000:
         return f"{count} B"
-    amount = float(count)
-    for unit in ("kB", "MB", "GB"):
+    amount, units = count / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 999.5 and len(units) > 1:
         amount /= 1000
-        if amount < 999.5:
-            break
-    else:
-        amount, unit = amount / 1000, "TB"
+        units.pop(0)
+    unit = units[0]
     return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
 
 

@@ -50,7 +50,7 @@ def _pack(archive: tarfile.TarFile, dataset: opening.Dataset, entry: Entry, mome
         archive.addfile(info)
         return
     info.size = entry.size
-    archive.addfile(info, _Stream(content(dataset.store, entry)) if entry.size else BytesIO())  # type: ignore[arg-type]
+    archive.addfile(info, _Stream(content(dataset.store, entry)) if entry.size else BytesIO())
 
 
 class _Stream(RawIOBase):

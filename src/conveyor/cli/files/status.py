@@ -1,4 +1,4 @@
-"""`conveyor data status`: what changed in working folders. It loads nothing that it does not need: it is typed all day."""
+"""`conveyor data status`: what changed in working folders. Loads nothing that it does not need: it is typed all day."""
 
 from __future__ import annotations
 

@@ -62,6 +62,4 @@ def gc(*, grace: str = "1d", dry_run: bool = False, as_json: bool = False) -> No
         say(f"{word:<8} pack {each.pack.name[:12]} {size(each.pack.bytes):>7}: {each.reason}")
     say(f"{size(done.freed)} {'would be freed' if dry_run else 'freed'}")
     if done.waiting:
-        say(
-            f"{many(done.waiting, 'pack')} condemned; a later run deletes them, when no writer can rely on them any more."
-        )
+        say(f"{many(done.waiting, 'pack')} condemned: a later run deletes them, when no writer can rely on them.")

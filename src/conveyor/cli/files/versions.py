@@ -88,8 +88,8 @@ def diff(old: str, new: str = "", *, limit: int = _LISTED, project: str = "", as
     )
     grown = after.bytes - before.bytes
     say(
-        f"{before.name} v{before.version} -> {after.name} v{after.version}: {counts[0]:,} added, {counts[1]:,} changed, "
-        f"{counts[2]:,} deleted; {'+' if grown >= 0 else '-'}{size(abs(grown))}"
+        f"{before.name} v{before.version} -> {after.name} v{after.version}: {counts[0]:,} added, "
+        f"{counts[1]:,} changed, {counts[2]:,} deleted; {'+' if grown >= 0 else '-'}{size(abs(grown))}"
     )
     for path, was, now in changes[:limit]:
         word = "added" if was is None else "deleted" if now is None else "changed"

@@ -61,12 +61,11 @@ def _add(store: DataStore, wanted: Order, watch: Watch) -> Added:
     memory = Memory.of(store, wanted)
     known = memory.trusted(store, wanted)
     rows = Rows(found)
-    with Writer(store.chunks) as writer:
+    with Writer(store.chunks, without=store.condemned()) as writer:
         read = _fill(rows, found, known, writer, watch)
         while True:
-            parent = store.versions.latest(wanted.project, wanted.name)
-            number = store.versions.newest(wanted.project, wanted.name) + 1
-            version = _version(store, wanted, rows, known, parent, number, writer)
+            newest, parent = store.versions.tip(wanted.project, wanted.name)
+            version = _version(store, wanted, rows, known, parent, newest + 1, writer)
             if version is None:
                 assert parent is not None
                 memory.keep(wanted, rows, parent, taken)

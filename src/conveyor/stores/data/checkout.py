@@ -80,35 +80,32 @@ def _plan(store: DataStore, version: FilesVersion, found: Scan, known: State | N
     past = {path: row for row, path in enumerate(known.paths())} if known else {}
     plan, lost = _Plan([], []), []
 
-    def untouched(path: bytes) -> Entry | None:
-        """The content of a file on disk that is as it was when its state was kept."""
-        row, place = here[path] * COLUMNS, past.get(path)
-        if known is None or place is None:
-            return None
-        if found.stats[row : row + COLUMNS] != known.stats[place * COLUMNS : place * COLUMNS + COLUMNS]:
-            return None
-        digest = known.content[known.files + 32 * place : known.files + 32 * place + 32]
-        return Entry(path, found.stats[row], known.content[place], digest)
-
     def on_disk(path: bytes) -> Entry:
-        row = here[path] * COLUMNS
-        stats = tuple(found.stats[row : row + COLUMNS])
-        return Entry(path, stats[0], *content_of(path, found.place(path), stats))  # type: ignore[arg-type]
+        """What the file is now; not read where its stats are as they were."""
+        row, place = here[path] * COLUMNS, past.get(path)
+        stats = found.stats[row : row + COLUMNS]
+        if place is not None and known is not None and stats == known.stats[place * COLUMNS : (place + 1) * COLUMNS]:
+            return before(path)
+        return Entry(path, stats[0], *content_of(path, found.place(path), tuple(stats)))  # type: ignore[arg-type]
+
+    def before(path: bytes) -> Entry:
+        assert known is not None
+        place = past[path]
+        digest = known.content[known.files + 32 * place : known.files + 32 * place + 32]
+        return Entry(path, known.stats[place * COLUMNS], known.content[place], digest)
 
     wanted = set()
     for entry in walk.entries(bytes.fromhex(version.root), store.reader):
         check_path(entry.path)
         wanted.add(entry.path)
-        if entry.path not in here:
-            plan.write.append(entry)
-        elif (now := untouched(entry.path)) is not None:
-            if now != entry:
-                plan.write.append(entry)
-        elif on_disk(entry.path) != entry:
-            plan.write.append(entry)
+        now = on_disk(entry.path) if entry.path in here else None
+        if now == entry:
+            continue
+        plan.write.append(entry)
+        if now is not None and (entry.path not in past or now != before(entry.path)):
             lost.append(entry.path)
     for path in past:
-        if path in here and path not in wanted and (force or untouched(path) is not None):
+        if path in here and path not in wanted and (force or on_disk(path) == before(path)):
             plan.delete.append(path)
     if lost and not force:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""

@@ -88,10 +88,7 @@ class Chunks:
     def sync(self) -> None:
         """Makes the index tell of the packs that are there, and of no others."""
         there = {name for item in self.backend.list(packs.FOLDER) if (name := _name(item.key)) is not None}
-        gone = self.index.packs().keys() - there
-        if gone:
-            self.index.forget(gone)
-            self.index.clear()  # another pack may have had the same chunks
+        self.index.forget(self.index.packs().keys() - there)
         self.refresh()
 
     def places(self, name: bytes, size: int) -> list[packs.Place]:
@@ -122,7 +119,22 @@ class Chunks:
                 view = memoryview(part)
                 for digest, place in inside:
                     at = place.offset - start
-                    yield digest, checked(digest, view[at : at + place.stored], place.raw)
+                    try:
+                        raw = checked(digest, view[at : at + place.stored], place.raw)
+                    except CorruptObject:
+                        raw = self._copy(digest, name)
+                    yield digest, raw
+
+    def _copy(self, digest: bytes, damaged: bytes) -> Bytes:
+        """The chunk out of another pack than the one where it is damaged."""
+        for place in self.index.copies(digest):
+            if place.pack != damaged:
+                try:
+                    (stored,) = self.backend.ranges(packs.key_of(place.pack), [(place.offset, place.stored)])
+                    return checked(digest, stored, place.raw)
+                except (CorruptObject, NotFound):
+                    continue
+        raise corrupt(digest)
 
 
 def checked(digest: bytes, stored: Bytes, raw: int) -> Bytes:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from conveyor.domain.files_version import FilesVersion
 from conveyor.domain.packing import Fate, PackUse, PackVerdict, judge
@@ -89,12 +91,18 @@ def _all_versions(store: DataStore) -> Iterator[tuple[FilesVersion, list[str]]]:
 
 
 def _uses(store: DataStore, seen: set[bytes], now: datetime) -> list[PackUse]:
+    """Every pack with what is needed of it. Of a chunk that several packs have, one is its home: a pack that
+    is not condemned, the largest of those."""
+    known = store.chunks.index.packs()
+    condemned = store.condemned()
+    rank = {name: (name not in condemned, pack.size, name) for name, pack in known.items()}
     live: dict[bytes, int] = {}
-    for digest, name, stored in store.chunks.index.by_pack():
-        if digest in seen:
-            live[name] = live.get(name, 0) + stored
+    rows = ((digest, name, stored) for digest, name, stored in store.chunks.index.everything() if digest in seen)
+    for _, copies in groupby(rows, key=itemgetter(0)):
+        _, home, stored = max(copies, key=lambda row: rank[row[1]])
+        live[home] = live.get(home, 0) + stored
     result = []
-    for pack in store.chunks.index.packs().values():
+    for pack in known.values():
         age = now - datetime.fromtimestamp(pack.modified, UTC)
         used = live.get(pack.name, 0)
         result.append(PackUse(pack.name.hex(), pack.size, used, max(0, pack.size - used - packs.FOOT_SIZE), age))
@@ -123,7 +131,8 @@ def _delete(
     """Condemns, looks again, deletes. What was condemned by a run that was killed is taken up again."""
     before = _condemned(store)
     shared = not isinstance(store.backend, LocalBackend)
-    condemned = {name: before.get(name, now) for name in [*names, *before] if name in names or not _there(store, name)}
+    condemned = {name: before.get(name, now) for name in names}
+    condemned |= {name: since for name, since in before.items() if not _there(store, name)}
     if not condemned and not before:
         return set(), 0
     with store.gate(shared=False):
@@ -131,14 +140,13 @@ def _delete(
     fresh: set[bytes] = set()
     newer = [version for version, _ in _all_versions(store) if version.removed is None and version.id not in marked]
     reach((bytes.fromhex(version.root) for version in newer), store.reader, fresh)
-    found = store.chunks.index.find(list(fresh))
-    spared = {place.pack for place in found.values()} & condemned.keys()
+    elsewhere = store.chunks.index.find(list(fresh), condemned)
+    spared = {place.pack for place in store.chunks.index.find(list(fresh - elsewhere.keys())).values()}
     ripe = {name for name, since in condemned.items() if not shared or now - since >= max(_SETTLE, grace)}
     gone = ripe - spared
     for name in gone:
         store.backend.delete(packs.key_of(name))
     store.chunks.index.forget(gone)
-    store.chunks.refresh()
     left = {name: since for name, since in condemned.items() if name not in gone and name not in spared}
     _condemn(store, left)
     return gone, len(left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +16,8 @@ _FORMAT = 1
 _BATCH = 500  # digests a query
 _SCHEMA = """
 CREATE TABLE packs (id INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, size INTEGER NOT NULL, modified REAL NOT NULL);
-CREATE TABLE chunks (digest BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, stored INTEGER NOT NULL,
-    raw INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks (digest BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, stored INTEGER NOT NULL,
+    raw INTEGER NOT NULL, PRIMARY KEY (digest, pack)) WITHOUT ROWID;
 """
 
 
@@ -52,9 +52,15 @@ class Index:
             self._discard()
             self._prepare()
 
-    def find(self, digests: Sequence[bytes]) -> dict[bytes, Found]:
-        """Where these chunks are; those that are nowhere are left out."""
-        found: dict[bytes, Found] = {}
+    def find(self, digests: Sequence[bytes], without: Container[bytes] = ()) -> dict[bytes, Found]:
+        """A place of each chunk; those that are nowhere are left out, or only in packs `without` which it should be."""
+        return {digest: found for digest, found in self._rows(digests) if found.pack not in without}
+
+    def copies(self, digest: bytes) -> list[Found]:
+        """Every place of one chunk."""
+        return [found for _, found in self._rows([digest])]
+
+    def _rows(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, Found]]:
         with self._reading() as connection:
             for start in range(0, len(digests), _BATCH):
                 batch = digests[start : start + _BATCH]
@@ -63,8 +69,8 @@ class Index:
                     f" WHERE c.digest IN ({','.join('?' * len(batch))})",
                     batch,
                 )
-                found.update({row[0]: Found(*row[1:]) for row in rows})
-        return found
+                for row in rows.fetchall():
+                    yield row[0], Found(*row[1:])
 
     def packs(self) -> dict[bytes, KnownPack]:
         with self._reading() as connection:
@@ -78,7 +84,7 @@ class Index:
         return int(row[0]), int(row[1])
 
     def chunks_of(self, pack: bytes) -> list[Place]:
-        """The chunks that are read from this pack, by offset: not those that another pack has as well."""
+        """The chunks of a pack, by offset."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT digest, offset, stored, raw FROM chunks WHERE pack = (SELECT id FROM packs WHERE name = ?)"
@@ -87,15 +93,14 @@ class Index:
             )
             return [Place(*row) for row in rows]
 
-    def by_pack(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """(digest, pack, stored bytes) of every chunk; for those that must look at all."""
+    def everything(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """(digest, pack, stored bytes) of every chunk in every pack, ordered by digest; for those that must see all."""
         with self._reading() as connection:
             names = dict(connection.execute("SELECT id, name FROM packs"))
-            for digest, pack, stored in connection.execute("SELECT digest, pack, stored FROM chunks"):
+            for digest, pack, stored in connection.execute("SELECT digest, pack, stored FROM chunks ORDER BY digest"):
                 yield digest, names[pack], stored
 
     def add(self, pack: KnownPack, places: Iterable[Place]) -> None:
-        """A chunk that is known already stays where it is read from."""
         self.add_many({pack: places})
 
     def add_many(self, packs: Mapping[KnownPack, Iterable[Place]]) -> None:
@@ -113,12 +118,6 @@ class Index:
             for name in packs:
                 connection.execute("DELETE FROM chunks WHERE pack = (SELECT id FROM packs WHERE name = ?)", (name,))
                 connection.execute("DELETE FROM packs WHERE name = ?", (name,))
-
-    def clear(self) -> None:
-        """Forgets all; what is stored is read from the packs again."""
-        with self._writing() as connection:
-            connection.execute("DELETE FROM chunks")
-            connection.execute("DELETE FROM packs")
 
     def close(self) -> None:
         connection = getattr(self._local, "connection", None)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from conveyor.errors import ConveyorError, CorruptObject, NotFound
 from conveyor.stores.data import pack as packs
 from conveyor.stores.data.chunks import checked
-from conveyor.stores.data.index import KnownPack
 from conveyor.stores.data.store import DataStore
 from conveyor.stores.data.verify import Findings, Report
 from conveyor.stores.data.writer import Writer
@@ -29,10 +28,6 @@ def repair(store: DataStore, found: Findings, others: Sequence[DataStore]) -> Re
         if not inside & left:
             emptied.add(name)
     store.chunks.index.forget(found.packs)
-    for name in writer.own:
-        item = store.backend.head(packs.key_of(name))
-        if item is not None:
-            store.chunks.index.add(KnownPack(name, item.size, item.modified), store.chunks.places(name, item.size))
     for name in emptied:
         store.backend.delete(packs.key_of(name))
     whole = {name.hex() for name in emptied} | {digest.hex() for digest in mended} | documents

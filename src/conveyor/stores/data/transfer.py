@@ -52,7 +52,7 @@ def transfer(
     roots = (bytes.fromhex(version.root) for version in fresh if version.removed is None)
     reach(roots, source.reader, needed)
     target.chunks.sync()
-    found = target.chunks.index.find(list(needed))
+    found = target.chunks.index.find(list(needed), target.condemned())
     sent, single, size = _send(source, target, needed - found.keys(), progress)
     for version in fresh:
         copy = replace(version, name=other)

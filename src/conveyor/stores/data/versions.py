@@ -98,12 +98,15 @@ class Versions:
             )
         return found
 
-    def latest(self, project: str, name: str) -> FilesVersion | None:
-        """The newest version that was not removed."""
-        try:
-            return self._live(project, name, None)
-        except NotFound:
-            return None
+    def tip(self, project: str, name: str) -> tuple[int, FilesVersion | None]:
+        """The newest number, and the newest version up to it that was not removed: what a new version is made from."""
+        number = newest = self.newest(project, name)
+        while number:
+            found = self.get(project, name, number)
+            if found.removed is None:
+                return newest, found
+            number -= 1
+        return newest, None
 
     def tags(self, project: str, name: str) -> dict[str, int]:
         prefix = f"{TAGS}{project}/{name}/"

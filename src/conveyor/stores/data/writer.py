@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Container
 from types import TracebackType
 
 from conveyor.stores.data import pack as packs
@@ -25,10 +26,12 @@ class Writer:
     `stored` and `written` count the bytes of new chunks, as stored and as they were given.
     """
 
-    def __init__(self, chunks: Chunks, *, known: bool = True) -> None:
-        """`known=False` writes chunks that the store has too: their copies there are not to be relied on."""
+    def __init__(self, chunks: Chunks, *, known: bool = True, without: Container[bytes] = ()) -> None:
+        """`known=False` writes chunks that the store has too: their copies there are not to be relied on; nor are
+        those in the packs `without` which it is to do."""
         self._chunks = chunks
         self._known = known
+        self._without = without
         self._compress = Compressor()
         self._batch: list[tuple[bytes, Bytes]] = []
         self._batch_size = 0
@@ -97,7 +100,7 @@ class Writer:
 
     def _take(self, batch: list[tuple[bytes, Bytes]]) -> None:
         fresh = {digest: raw for digest, raw in batch if digest not in self._pack}
-        for digest, found in self._chunks.index.find(list(fresh)).items():
+        for digest, found in self._chunks.index.find(list(fresh), self._without).items():
             if self._known or found.pack in self.own:
                 self.used.add(found.pack)
                 del fresh[digest]
