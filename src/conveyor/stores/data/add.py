@@ -21,7 +21,7 @@ from conveyor.stores.data.state import State
 from conveyor.stores.data.store import DataStore
 from conveyor.stores.data.writer import Writer
 
-_TRIES = 5
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)

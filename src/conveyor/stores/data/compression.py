@@ -49,6 +49,8 @@ def expand(stored: Bytes, raw: int) -> Bytes:
     if raw > MAX_RAW:
         raise CorruptObject(f"a chunk claims {raw:,} bytes", hint="The pack was tampered with; see `data verify`.")
     try:
+        if zstandard.frame_content_size(stored) != raw:  # what the frame says of itself is believed by the library
+            raise zstandard.ZstdError("it has another length than its index says")
         return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw)
     except zstandard.ZstdError as error:
         raise CorruptObject(f"a chunk cannot be expanded: {error}", hint="See `conveyor data verify`.") from error

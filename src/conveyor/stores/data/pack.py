@@ -1,15 +1,17 @@
 """The pack: many chunks in one immutable object, with the index of what it holds at its end.
 
-    magic · chunk · chunk · ... · index · foot
+    magic · salt · chunk · chunk · ... · index · foot
 
 The index is columns, one row a chunk: digests (32 bytes each), stored lengths, raw lengths (4 bytes each, little
 endian). A chunk that is stored shorter than it is raw is zstd. The foot says how many chunks there are and has the
 BLAKE3 of the index, so that a pack which was cut off or written over is known without reading it whole. A pack is
-named by the BLAKE3 of all its bytes.
+named by the BLAKE3 of all its bytes. The salt is random: a pack that is written while gc deletes one with the same
+chunks has another name, and is not deleted with it.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,6 +26,8 @@ _FOOT = struct.Struct("<8sQ32s")
 _END = b"CVPKEND1"
 FOOT_SIZE = _FOOT.size
 _ROW = 40
+_SALT = 16
+_START = len(MAGIC) + _SALT
 FOLDER = "packs/"
 
 
@@ -50,9 +54,9 @@ def key_of(name: bytes) -> str:
 
 def assemble(chunks: Sequence[tuple[bytes, Bytes, int]]) -> Pack:
     """A pack of (digest, stored bytes, raw length); the bytes are not copied."""
-    parts: list[Bytes] = [MAGIC]
+    parts: list[Bytes] = [MAGIC, os.urandom(_SALT)]
     places = []
-    offset = len(MAGIC)
+    offset = _START
     for digest, stored, raw in chunks:
         parts.append(stored)
         places.append(Place(digest, offset, len(stored), raw))
@@ -74,7 +78,7 @@ def index_size(foot: Bytes, size: int, name: str) -> int:
         end, count, _ = _FOOT.unpack(foot)
     except struct.error:
         raise damaged(name, "it is cut off") from None
-    if end != _END or count * _ROW + FOOT_SIZE + len(MAGIC) > size:
+    if end != _END or count * _ROW + FOOT_SIZE + _START > size:
         raise damaged(name, "its end is not the end of a pack")
     return int(count) * _ROW
 
@@ -85,7 +89,7 @@ def places(index: Bytes, foot: Bytes, name: str) -> list[Place]:
     if len(index) != count * _ROW or blake3(index).digest() != digest:
         raise damaged(name, "its index was changed")
     lengths = struct.unpack(f"<{2 * count}I", index[32 * count :])
-    found, offset = [], len(MAGIC)
+    found, offset = [], _START
     for row in range(count):
         found.append(Place(bytes(index[32 * row : 32 * row + 32]), offset, lengths[row], lengths[count + row]))
         offset += lengths[row]

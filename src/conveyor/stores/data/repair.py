@@ -9,7 +9,7 @@ from conveyor.errors import ConveyorError, CorruptObject, NotFound
 from conveyor.stores.data import pack as packs
 from conveyor.stores.data.chunks import checked
 from conveyor.stores.data.store import DataStore
-from conveyor.stores.data.verify import Findings, Report
+from conveyor.stores.data.verify import Damage, Findings, Report, needs
 from conveyor.stores.data.writer import Writer
 
 
@@ -21,6 +21,7 @@ def repair(store: DataStore, found: Findings, others: Sequence[DataStore]) -> Re
         for name in found.packs:
             _salvage(store, name, found, writer)
         writer.finish()
+    mended |= _deeper(store, found, others)
     left = found.chunks.keys() - mended
     emptied = set()
     for name in found.packs:
@@ -47,6 +48,22 @@ def _take(writer: Writer, wanted: set[bytes], others: Iterable[DataStore]) -> se
             writer.add(digest, raw)
             mended.add(digest)
     return mended
+
+
+def _deeper(store: DataStore, found: Findings, others: Sequence[DataStore]) -> set[bytes]:
+    """What was behind nodes that could not be read before, and is missing too: taken until nothing new is found."""
+    mended: set[bytes] = set()
+    while True:
+        again = Findings()
+        needs(store, found.versions, again)
+        fresh = again.chunks.keys() - found.chunks.keys()
+        if not fresh:
+            return mended
+        found.chunks.update({digest: again.chunks[digest] for digest in fresh})
+        found.report.damages += [Damage("chunk", digest.hex(), again.chunks[digest]) for digest in sorted(fresh)]
+        with Writer(store.chunks, known=False) as writer:
+            mended |= _take(writer, fresh, others)
+            writer.finish()
 
 
 def _salvage(store: DataStore, name: bytes, found: Findings, writer: Writer) -> None:

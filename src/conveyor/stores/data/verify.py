@@ -54,6 +54,7 @@ class Findings:
     packs: dict[bytes, str] = field(default_factory=dict)
     chunks: dict[bytes, str] = field(default_factory=dict)
     documents: list[str] = field(default_factory=list)
+    versions: list[FilesVersion] = field(default_factory=list)
 
 
 def verify(store: DataStore, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
@@ -61,7 +62,8 @@ def verify(store: DataStore, progress: Callable[[int, int], None] = lambda done,
     store.chunks.sync()
     _packs(store, found, progress)
     versions = _versions(store, found)
-    _needs(store, versions, found)
+    found.versions = versions
+    needs(store, versions, found)
     hits = _hits(store, versions, found)
     report = found.report
     report.damages += [Damage("pack", name.hex(), why) for name, why in sorted(found.packs.items())]
@@ -140,7 +142,7 @@ def _document(found: Findings, key: str, name: str, why: str) -> None:
     found.report.damages.append(Damage("version", name, why))
 
 
-def _needs(store: DataStore, versions: Sequence[FilesVersion], found: Findings) -> None:
+def needs(store: DataStore, versions: Sequence[FilesVersion], found: Findings) -> None:
     """Chunks that a version needs and no pack has."""
     needed: set[bytes] = set()
 
