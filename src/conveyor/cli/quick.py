@@ -1,7 +1,7 @@
-"""`conveyor status` in the time of a bare interpreter: the control plane renders it, this only asks and prints.
+"""The program's entry: commands that are typed all day, without the cost of the whole command line.
 
-Standard library only, and nothing of Conveyor's: the other commands may take a third of a second, this one is typed
-all day.
+`conveyor status` in the time of a bare interpreter: the control plane renders it, this only asks and prints, with the
+standard library only. The other commands may take a third of a second.
 """
 
 from __future__ import annotations
@@ -48,24 +48,36 @@ def find_home() -> Path:
 
 
 def data(words: Sequence[str]) -> bool:
-    """True when it was a plain `data status`, and what it found was printed; SystemExit(1) when something changed.
+    """True when it was one of the `data` commands that are typed all day, in its plain form, and was carried out.
 
-    Nothing that it needs is imported before it is known to be one.
+    Building the command line costs more than adding a thousand files does. Errors and exit codes are the same here.
     """
-    names = [word for word in words[2:] if word != "--json"]
-    if list(words[:2]) != ["data", "status"] or any(name.startswith("-") for name in names):
+    plain = _plain(words[2:])
+    if plain is None or list(words[:1]) != ["data"] or words[1] not in ("status", "add", "checkout", "push"):
         return False
-    from conveyor.cli.files.status import report
-    from conveyor.errors import ConveyorError
+    names, to = plain
+    if to and words[1] not in ("checkout", "push"):
+        return False
+    if (words[1] != "status" and not names) or (words[1] in ("checkout", "push") and len(names) > 1):
+        return False
+    from conveyor.cli.files.plain import run
 
-    try:
-        code = report(find_home(), names, as_json="--json" in words)
-    except ConveyorError as error:
-        sys.stderr.write(f"error: {error.message}\n  {error.hint}\n")
-        code = 1
-    if code:
-        raise SystemExit(code)
-    return True
+    return run(words[1], names, to)
+
+
+def _plain(words: Sequence[str]) -> tuple[list[str], str] | None:
+    """Names, and what `--to` says; None where there are other options."""
+    names, to = [], ""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--to" and rest and not to:
+            to = rest.pop(0)
+        elif word.startswith("-"):
+            return None
+        else:
+            names.append(word)
+    return names, to
 
 
 def main() -> None:

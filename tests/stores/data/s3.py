@@ -69,12 +69,8 @@ class S3Server:
         }
 
     def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()  # it would take its time to end, and nothing in it is wanted
+        self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self) -> None:
