@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from obstore.store import S3Store
 _NUMBERS = itertools.count(1)
 _KEY = "conveyor-test"
 _WAIT = 60.0  # seconds
+_TRIES = 3
 
 
 class S3Server:
@@ -25,6 +27,15 @@ class S3Server:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="conveyor-s3-"))
+        for attempt in range(_TRIES):
+            try:
+                self._start()
+                return
+            except AssertionError:  # a port was taken by another process meanwhile
+                if attempt == _TRIES - 1:
+                    raise
+
+    def _start(self) -> None:
         identity = {
             "name": "test",
             "credentials": [{"accessKey": _KEY, "secretKey": _KEY}],
@@ -37,7 +48,7 @@ class S3Server:
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}", f"-volume.port={volume}"]
         command += [f"-filer.port={filer}", f"-s3.port={self.port}", f"-s3.config={config}", "-s3.iam=false"]
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=100"]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self._wait()
 
@@ -73,6 +84,11 @@ class S3Server:
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _end(self) -> str:
+        self.process.kill()
+        self.process.wait()
+        return (self.folder / "log").read_text(errors="replace")[-2000:]
+
     def _wait(self) -> None:
         deadline = time.monotonic() + _WAIT
         while True:
@@ -81,24 +97,19 @@ class S3Server:
                 return
             except Exception as error:
                 if time.monotonic() > deadline or self.process.poll() is not None:
-                    self.stop()
-                    raise AssertionError(f"the S3 server did not come up: {error}") from error
+                    raise AssertionError(f"the S3 server did not come up: {self._end()}") from error
             time.sleep(0.1)
 
 
 def _ports(count: int) -> list[int]:
-    """Ports that are free, and so are those 10,000 above, which the server takes for itself."""
+    """Ports that are free, and so are those 10,000 above, which the server takes for itself; all of them below those
+    that the system gives to clients."""
     found: list[int] = []
     while len(found) < count:
+        port = random.randrange(12_000, 22_000)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            if port + 10_000 > 65_535:
-                port -= 20_000
             try:
-                if port != first.getsockname()[1]:
-                    with socket.socket() as other:
-                        other.bind(("127.0.0.1", port))
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue

@@ -111,6 +111,8 @@ def _declared_there() -> set[str]:
     from conveyor.stores.records import Records
 
     settings = load_settings(home)
+    if not settings.database_url and not settings.database.exists():
+        return set()
     records = Records(settings.database_url or f"sqlite:///{settings.database}", prepare=False)
     with records.read() as tx:
         builds = [latest_build(tx, project.name) for project in tx.find(PROJECTS, limit=1000)]
