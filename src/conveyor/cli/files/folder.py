@@ -25,7 +25,7 @@ def add(
     dataset = opening.find(name, project, make=True)
     sources = order.sources_of(dataset.store.folders, dataset.project, dataset.name, paths, at)
     progress = Progress(quiet=as_json)
-    wanted = order.Order(dataset.project, dataset.name, sources, reason, getpass.getuser())
+    wanted = order.Order(dataset.project, dataset.name, sources, reason, _user())
     try:
         done = add_files(dataset.store, wanted, Watch(progress.seen, progress.read, progress.waits))
     finally:
@@ -47,6 +47,14 @@ def add(
         ]
         say(f"{dataset.name} v{version.version}: {', '.join(parts)}; {many(version.files, 'file')}")
     say(f"The store grew by {size(version.stored)}.")
+
+
+def _user() -> str:
+    """Also where the process runs under a number that has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def checkout(name: str, *, to: str = "", force: bool = False, project: str = "", as_json: bool = False) -> None:

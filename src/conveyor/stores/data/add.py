@@ -71,7 +71,7 @@ def _add(store: DataStore, wanted: Order, watch: Watch) -> Added:
                 memory.keep(wanted, rows, parent, taken)
                 return Added(parent, False, read)
             writer.finish()
-            if store.commit(version, writer):
+            if store.commit(version, writer.used):
                 break
     memory.keep(wanted, rows, version, taken, parent)
     return Added(version, True, read)

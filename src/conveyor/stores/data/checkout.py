@@ -49,7 +49,7 @@ def checkout(
     progress: Callable[[int, int], None] = lambda files, size: None,
 ) -> CheckedOut:
     """Makes `target` the version. Conflict where a file of the user's would be lost, before anything is written."""
-    place = os.fsencode(os.path.abspath(target))
+    place = os.fsencode(os.path.realpath(target))
     sources = (Source(b"", place, True),)
     path = states.file_of(store.folders, version.project, version.name, sources)
     found = scan(sources) if os.path.isdir(place) else Scan([], array("q"), sources)

@@ -36,7 +36,7 @@ def take(path: bytes, place: bytes, row: Row, put: Put) -> tuple[int, bytes, Row
     was read. Conflict when it is written to all the while, FileNotFoundError when it is gone."""
     if stat.S_ISLNK(row[4]):
         return _link(path, place, row, put)
-    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    handle = _open(path, place)
     try:
         for attempt in range(_TRIES):
             size = row[0]
@@ -61,6 +61,17 @@ def take(path: bytes, place: bytes, row: Row, put: Put) -> tuple[int, bytes, Row
         f"{show(path)} is being written to; a half-written file is not taken",
         hint="Wait until its writer is done, then add again; nothing was changed.",
     )
+
+
+def _open(path: bytes, place: bytes) -> int:
+    try:
+        return os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputRejected(
+            f"{show(path)} cannot be read: {error.strerror}", hint="Give yourself the right to read it, then add again."
+        ) from None
 
 
 def content_of(path: bytes, place: bytes, row: Row) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from conveyor.errors import NoSpace, NotFound
+from conveyor.errors import NoSpace, NotFound, Unavailable
 from conveyor.stores.data.backend import Bytes, Item
 
 _RESERVE = 64 * 1024 * 1024  # bytes that are always left free, on a disk that has them to spare
@@ -40,6 +40,11 @@ class LocalBackend:
                 os.link(temp, target)
             except FileExistsError:
                 return False
+            except OSError as error:
+                raise Unavailable(
+                    f"{self.url} cannot hold a store: it has no hard links ({error.strerror})",
+                    hint="Keep .conveyor on a local file system, or use an object store.",
+                ) from error
         sync_directory(target.parent)
         return True
 
@@ -143,7 +148,10 @@ class LocalBackend:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _full(size, self.url) from error
-            raise
+            raise Unavailable(
+                f"{self.url} cannot be written to: {error.strerror}",
+                hint="Look at the rights to it and at its disk; what was stored is kept.",
+            ) from error
 
 
 def _write(handle: int, parts: Sequence[Bytes], size: int) -> None:

@@ -51,7 +51,9 @@ def sources_of(folders: Path, project: str, name: str, paths: Sequence[str], at:
 def _source(path: bytes, wholes: Sequence[bytes], at: bytes, *, alone: bool) -> Source:
     if not os.path.lexists(path):
         raise NotFound(f"there is no {show(path)}", hint="Look at the path; it is relative to this folder.")
-    folder = os.path.isdir(path) and not os.path.islink(path)
+    folder = os.path.isdir(path)
+    if folder:
+        path = os.path.realpath(path)  # a link that is named is meant; links inside a folder are not followed
     if at:
         check_path(at)
         return Source(at if folder and alone else at + b"/" + os.path.basename(path), path, folder)

@@ -12,10 +12,10 @@ from conveyor.stores.data import lock
 from conveyor.stores.data.backend import Backend
 from conveyor.stores.data.chunks import Chunks, digest_of
 from conveyor.stores.data.index import Index
+from conveyor.stores.data.local import LocalBackend
 from conveyor.stores.data.pack import FOLDER, key_of
 from conveyor.stores.data.versions import Versions
 from conveyor.stores.data.walk import TreeReader
-from conveyor.stores.data.writer import Writer
 
 CONDEMNED = "condemned"
 _ASK = 16  # packs that are asked for one by one; more are listed
@@ -60,14 +60,16 @@ class DataStore:
     @contextmanager
     def gate(self, *, shared: bool) -> Iterator[None]:
         """Passed by writers together when they commit, and by gc alone when it condemns packs; held briefly."""
-        with lock.held(self.cache / "locks" / "gate.lock", shared=shared):
+        local = isinstance(self.backend, LocalBackend)
+        place = Path(self.backend.url) if local else self.cache / "locks"
+        with lock.held(place / "gate.lock", shared=shared):
             yield
 
-    def commit(self, version: FilesVersion, writer: Writer) -> bool:
-        """Creates the version's document, when all that it needs is there to stay. False when its number is taken;
-        LeaseLost when gc has condemned a pack that was relied on: then the work is to be done again."""
+    def commit(self, version: FilesVersion, used: set[bytes]) -> bool:
+        """Creates the version's document, when the packs that it relies on are there to stay. False when its number is
+        taken; LeaseLost when gc has condemned or deleted such a pack: then the work is to be done again."""
         with self.gate(shared=True):
-            lost = (writer.used & self.condemned()) | self._gone(writer.used - writer.own)
+            lost = (used & self.condemned()) | self._gone(used)
             if lost:
                 self.chunks.index.forget(lost)
                 raise LeaseLost(

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from blake3 import blake3
 
 from conveyor.domain.files_version import FilesVersion
-from conveyor.errors import Conflict, NotFound
+from conveyor.errors import Conflict, LeaseLost, NotFound
 from conveyor.stores.data import pack as packs
 from conveyor.stores.data.index import Found
 from conveyor.stores.data.reach import reach
 from conveyor.stores.data.store import DataStore
 from conveyor.stores.data.writer import Writer
 
+_TRIES = 3
 _AT_ONCE = 4  # packs under way at the same time
 _WHOLE = 0.5  # share of a pack that must be wanted for it to be sent whole
 
@@ -46,17 +47,30 @@ def transfer(
 ) -> Transferred:
     """Sends all versions of a dataset that the target lacks, with their tags; Conflict when the two have gone different
     ways. `renamed` is the dataset's name at the target, where it is to be another."""
-    other = renamed or name
+    for attempt in range(_TRIES):
+        try:
+            return _transfer(source, target, project, name, renamed or name, progress)
+        except (LeaseLost, NotFound):  # gc works on one of the two, or something is really missing
+            if attempt == _TRIES - 1:
+                raise
+            source.chunks.sync()
+    raise AssertionError("the last try raises")
+
+
+def _transfer(
+    source: DataStore, target: DataStore, project: str, name: str, other: str, progress: Callable[[int, int], None]
+) -> Transferred:
     fresh = _missing_versions(source, target, project, name, other)
     needed: set[bytes] = set()
     roots = (bytes.fromhex(version.root) for version in fresh if version.removed is None)
     reach(roots, source.reader, needed)
     target.chunks.sync()
     found = target.chunks.index.find(list(needed), target.condemned())
-    sent, single, size = _send(source, target, needed - found.keys(), progress)
+    sent, single, size, used = _send(source, target, needed - found.keys(), progress)
+    used |= {place.pack for place in found.values()}
     for version in fresh:
         copy = replace(version, name=other)
-        if not target.versions.create(copy) and target.versions.get(project, other, version.version) != copy:
+        if not target.commit(copy, used) and target.versions.get(project, other, version.version) != copy:
             raise _diverged(source, target, other, version.version)
     there = target.versions.tags(project, other)
     for tag, number in source.versions.tags(project, name).items():
@@ -81,8 +95,8 @@ def _missing_versions(source: DataStore, target: DataStore, project: str, name: 
 
 def _send(
     source: DataStore, target: DataStore, lacking: Iterable[bytes], progress: Callable[[int, int], None]
-) -> tuple[int, int, int]:
-    """(packs, chunks, bytes) sent."""
+) -> tuple[int, int, int, set[bytes]]:
+    """(packs, chunks, bytes) sent, and the packs at the target that have them."""
     places = source.chunks.need(list(lacking))
     known = source.chunks.index.packs()
     by_pack: dict[bytes, list[tuple[bytes, Found]]] = {}
@@ -107,7 +121,7 @@ def _send(
             writer.add(digest, bytes(raw))
         writer.finish()
     progress(total, total)
-    return len(whole), len(single), done + writer.stored
+    return len(whole), len(single), done + writer.stored, writer.used | set(whole)
 
 
 def _copy(source: DataStore, target: DataStore, name: bytes) -> int:
