@@ -47,6 +47,11 @@ class S3Server:
         command = [str(Path(sys.executable).with_name("weed")), "server", f"-dir={self.folder}", "-filer", "-s3"]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}", f"-volume.port={volume}"]
         command += [f"-filer.port={filer}", f"-s3.port={self.port}", f"-s3.config={config}", "-s3.iam=false"]
+        command += [
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.telemetry=false",
+        ]  # ports of its own, and no calls
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=100"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
