@@ -27,6 +27,7 @@ _END = b"CVPKEND1"
 FOOT_SIZE = _FOOT.size
 _ROW = 40
 _SALT = 16
+_GROUP = 256 * 1024  # bytes hashed at once
 _START = len(MAGIC) + _SALT
 FOLDER = "packs/"
 
@@ -66,10 +67,21 @@ def assemble(chunks: Sequence[tuple[bytes, Bytes, int]]) -> Pack:
     index += struct.pack(f"<{count}I", *(place.stored for place in places))
     index += struct.pack(f"<{count}I", *(place.raw for place in places))
     parts += [index, _FOOT.pack(_END, count, blake3(index).digest())]
-    hasher = blake3()
+    return Pack(_digest(parts), parts, places, offset + len(index) + FOOT_SIZE)
+
+
+def _digest(parts: Sequence[Bytes]) -> bytes:
+    """BLAKE3 of all parts. Small ones are put together first: each update gives the interpreter's lock up and waits to
+    get it again, which holds up the thread that reads files, and this one."""
+    hasher, group, held = blake3(), list[Bytes](), 0
     for part in parts:
-        hasher.update(part)
-    return Pack(hasher.digest(), parts, places, offset + len(index) + FOOT_SIZE)
+        group.append(part)
+        held += len(part)
+        if held >= _GROUP:
+            hasher.update(b"".join(group))
+            group, held = [], 0
+    hasher.update(b"".join(group))
+    return hasher.digest()
 
 
 def index_size(foot: Bytes, size: int, name: str) -> int:

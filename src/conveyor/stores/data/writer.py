@@ -14,7 +14,7 @@ from conveyor.stores.data.chunks import Chunks
 from conveyor.stores.data.compression import Compressor
 from conveyor.stores.data.index import KnownPack
 
-PACK_SIZE = 32 * 1024 * 1024  # bytes
+PACK_SIZE = 16 * 1024 * 1024  # bytes
 _BATCH_SIZE = 4 * 1024 * 1024  # bytes
 _BATCH_CHUNKS = 1000
 _WAITING = 3  # batches between the two threads: what bounds the memory
