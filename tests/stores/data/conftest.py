@@ -13,7 +13,7 @@ from conveyor.stores.data.local import LocalBackend
 from conveyor.stores.data.objects import ObjectBackend
 from conveyor.stores.data.store import DataStore
 
-from .s3 import S3Server
+from .s3 import BUCKET, S3Server
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "memory":
         return ObjectBackend(MemoryStore(), f"memory:///{tmp_path.name}")
     server: S3Server = request.getfixturevalue("s3_server")
-    bucket = server.bucket()
-    return ObjectBackend(server.store(bucket), f"s3://{bucket}")
+    prefix = server.prefix()
+    return ObjectBackend(server.store(prefix), f"s3://{BUCKET}/{prefix}")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import obstore
 from obstore.store import S3Store
 
 _NUMBERS = itertools.count(1)
+BUCKET = "tests"
 _KEY = "conveyor-test"
 _WAIT = 60.0  # seconds
 _TRIES = 3
@@ -57,15 +58,14 @@ class S3Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self._wait()
 
-    def bucket(self) -> str:
-        """The name of a new bucket; writing makes it."""
-        name = f"bucket-{next(_NUMBERS)}"
-        obstore.put(self.store(name), "made", b"1", use_multipart=False)
-        return name
+    def prefix(self) -> str:
+        """A new part of the one bucket; each bucket takes volumes of its own, of which there are not many."""
+        return f"part-{next(_NUMBERS)}"
 
-    def store(self, bucket: str) -> S3Store:
+    def store(self, prefix: str) -> S3Store:
         return S3Store(
-            bucket,
+            BUCKET,
+            prefix=prefix,
             endpoint=f"http://127.0.0.1:{self.port}",
             region="us-east-1",
             access_key_id=_KEY,
