@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, open_runs
+from conveyor.delivery.watching import Watching
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
@@ -15,13 +15,10 @@ from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
-from conveyor.stores.objects import digest_file
 from conveyor.stores.records import Transaction
 
 _EVERY = 0.5
 _BATCH = 100  # files in one ingest
-
-Stamp = tuple[int, int]
 
 
 def accept(context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str) -> Arrival | None:
@@ -45,14 +42,11 @@ class Arrivals:
         self._context = context
         self._builds = Builds(context)
         self._revision = -1  # of the records, when nothing waited that could be ingested
-        self._seen: dict[Path, Stamp] = {}  # as they were at the last look: a file must stand still before it is taken
-        self._taken: dict[Path, Stamp] = {}
+        self._watching = Watching(context, accept)
 
     def turn(self) -> float:
         builds, waiting = self._builds(), False
-        for build in builds:
-            for data in build.config.data.values():
-                self._watch(build.project, data)
+        self._watching.turn(builds)
         revision = self._context.records.revision
         if revision != self._revision:
             for build in builds:
@@ -61,30 +55,6 @@ class Arrivals:
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
         return _EVERY
-
-    def _watch(self, project: str, data: DataConfig) -> None:
-        for pattern in data.watch:
-            for path in sorted(self._context.settings.root.glob(pattern)):
-                self._look(project, data, path)
-
-    def _look(self, project: str, data: DataConfig, path: Path) -> None:
-        try:
-            info = path.stat()
-            stamp = (info.st_size, info.st_mtime_ns)
-            if self._taken.get(path) == stamp or not path.is_file() or path.name.startswith("."):
-                return
-            if self._seen.get(path) != stamp:
-                self._seen[path] = stamp
-                return
-            digest = self._context.objects.put_file(path)
-            if digest_file(path) != digest:
-                return  # it was written to meanwhile; the next look takes it
-        except FileNotFoundError:
-            return
-        with self._context.transaction() as tx:
-            accept(self._context, tx, project, data.name, path.name, digest)
-        self._taken[path] = stamp
-        self._seen.pop(path, None)
 
     def _free(self, build: Build, data: DataConfig) -> None:
         """A file whose run is gone (records that were restored, say) waits again: none may wait for nobody."""

@@ -22,6 +22,8 @@ CATALOGUE: dict[str, str] = {
     "data.version_created": "a dataset version was committed",
     "data.quarantined": "rows failed the contract and were put into quarantine",
     "data.refused": "a file could not be taken; it is kept, and the reason is stated",
+    "data.held": "a watched file is not taken yet, with the reason",
+    "data.skipped": "a watched name cannot be taken (a link out of the folder, say), with the reason",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",
     "model.version_created": "a model version passed its gates",

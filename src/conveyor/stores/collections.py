@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.landing import Watched
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.receipt import Receipt
@@ -33,6 +34,7 @@ STEP_CACHE = Collection("step_cache", CachedStep, key="key")
 BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
+WATCHED = Collection("watched", Watched, index=("dataset",))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
