@@ -1,0 +1,138 @@
+"""A hundred days arrive by all roads while the control plane is killed ten times: each row is there exactly once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from e2e.system import NAME, System
+
+from conveyor.cli.demo.simulator import simulate
+from conveyor.domain import wire
+from conveyor.domain.dataset import Manifest
+from conveyor.errors import Unavailable
+from conveyor.stores.objects import Objects
+
+SEED = 20180401
+DAYS, KILLS = 100, 10
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "fdh_raw"
+CONFIG = """
+[project]
+name = "tiny"
+
+[data.days]
+watch = "incoming/*.parquet"
+time = "TX_DATETIME"
+key = "TRANSACTION_ID"
+rules = { TX_AMOUNT = { min = 0 } }
+"""
+
+
+def days(folder: Path) -> list[Path]:
+    """Real days where they are at hand, else simulated ones."""
+    real = sorted(PUBLISHED.glob("*.parquet"))[:DAYS]
+    if len(real) == DAYS:
+        return real
+    for day, table in simulate(DAYS, SEED, date(2018, 4, 1)):
+        table.write_parquet(folder / f"{day.isoformat()}.parquet")
+    return sorted(folder.glob("*.parquet"))
+
+
+@pytest.fixture
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    made = System(tmp_path_factory.mktemp("arrivals"))
+    try:
+        made.start()
+        made.write("conveyor.toml", CONFIG)
+        (made.root / "incoming").mkdir()
+        made.push("Data only")
+        made.event(0, "build.ready", seconds=180)
+        yield made
+    finally:
+        made.stop()
+
+
+class Roads:
+    """Three ways for a file to arrive: whole at once, slowly under its own name, and by upload."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def take(self, number: int, path: Path) -> None:
+        (self._whole, self._slowly, self._uploaded)[number % 3](path)
+
+    def _whole(self, path: Path) -> None:
+        folder = self._system.root / "incoming"
+        (folder / f".{path.name}").write_bytes(path.read_bytes())
+        (folder / f".{path.name}").rename(folder / path.name)
+
+    def _slowly(self, path: Path) -> None:
+        raw = path.read_bytes()
+        with (self._system.root / "incoming" / path.name).open("wb") as file:
+            for start in range(0, len(raw), len(raw) // 4 + 1):
+                file.write(raw[start : start + len(raw) // 4 + 1])
+                file.flush()
+                time.sleep(0.2)  # the writer is slow on purpose
+
+    def _uploaded(self, path: Path) -> None:
+        while True:
+            try:
+                self._system.client.add_data(NAME, "days", path)
+                return
+            except Unavailable:
+                time.sleep(0.1)  # it was killed; a client asks again
+
+
+def _control(system: System) -> int:
+    found = system.wait(lambda: [p.pid for p in system.client.status().processes if p.name == "control"], "control")
+    pid: int = found[0]
+    return pid
+
+
+def _kill(system: System, delay: float) -> None:
+    pid = _control(system)
+    time.sleep(delay)  # the moment is random on purpose
+    os.kill(pid, signal.SIGKILL)
+    system.wait(lambda: _control(system) != pid, "the next control plane", 60)
+
+
+@pytest.mark.timeout(400)
+def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_path: Path) -> None:
+    files, chance, roads = days(tmp_path), random.Random(SEED), Roads(system)
+    share = DAYS // KILLS
+    for round_ in range(KILLS):
+        batch = range(round_ * share, (round_ + 1) * share)
+        writers = [threading.Thread(target=roads.take, args=(n, files[n]), daemon=True) for n in batch]
+        for writer in writers:
+            writer.start()
+        _kill(system, chance.uniform(0, 2.5))
+        for writer in writers:
+            writer.join()
+    expected = pl.scan_parquet(files).select("TRANSACTION_ID", "TX_AMOUNT").collect()
+
+    def all_there() -> bool:
+        newest = system.client.dataset_versions(NAME, "days", 1)
+        return bool(newest) and newest[0].rows >= expected.height and system.settled()
+
+    system.wait(all_there, f"{expected.height:,} rows", 180)
+    (newest,) = system.client.dataset_versions(NAME, "days", 1)
+    objects = Objects(str(system.settings.objects), tmp_path)
+    manifest = wire.from_json(objects.get(newest.manifest), Manifest)
+    found = pl.concat(
+        pl.read_parquet(objects.path(part.digest), columns=["TRANSACTION_ID", "TX_AMOUNT"]) for part in manifest.parts
+    )
+    assert found.height == expected.height
+    assert found.sort("TRANSACTION_ID").equals(expected.sort("TRANSACTION_ID"))
+    arrivals = system.client.arrivals(NAME, "days", 1000)
+    assert {arrival.state for arrival in arrivals} == {"taken"}
+    assert len({arrival.digest for arrival in arrivals}) == len(arrivals) == DAYS
+    recovered = system.events(0, "system.recovered", "system.started")
+    assert len(recovered) == KILLS + 1
