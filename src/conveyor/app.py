@@ -31,6 +31,7 @@ from conveyor.delivery.remotes import Remotes
 from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.vigil import Vigil
 from conveyor.delivery.world import World
@@ -50,6 +51,7 @@ from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.stores.rowlog import RowLog
 from conveyor.web.server import application
 
 
@@ -94,6 +96,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         RollbackRecipe(shared),
         PreviewRecipe(shared),
     ]
+    rows = Rows(shared, RowLog(settings.rows, settings.rows_backlog_mb * 2**20))
     controllers: list[Controller] = [
         Runs(shared, recipes),
         Previews(shared),
@@ -101,14 +104,14 @@ def control_plane(settings: Settings) -> ControlPlane:
         Rollouts(shared, World(shared, running, envoy(settings))),
         Remotes(shared),
         Pushes(shared),
-        Arrivals(shared),
+        Arrivals(shared, rows),
         Retrain(shared, training),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
     ]
     reconciler = Reconciler(shared, controllers)
-    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list)
+    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows)
     return ControlPlane(shared, reconciler, desk)
 
 

@@ -18,7 +18,7 @@ from e2e.system import NAME, System
 from conveyor.cli.demo.simulator import simulate
 from conveyor.domain import wire
 from conveyor.domain.dataset import Manifest
-from conveyor.errors import Unavailable
+from conveyor.errors import Overloaded, Unavailable
 from conveyor.stores.objects import Objects
 
 SEED = 20180401
@@ -33,6 +33,9 @@ watch = "incoming/*.parquet"
 time = "TX_DATETIME"
 key = "TRANSACTION_ID"
 rules = { TX_AMOUNT = { min = 0 } }
+
+[data.orders]
+key = "id"
 """
 
 
@@ -91,6 +94,38 @@ class Roads:
                 time.sleep(0.1)  # it was killed; a client asks again
 
 
+class Sender(threading.Thread):
+    """Sends rows in small requests for as long as it is let, and what it got no answer for again."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(daemon=True)
+        self._system = system
+        self._stop = threading.Event()
+        self.sent = 0
+        self.again = 0
+        self.refused: Exception | None = None
+
+    def run(self) -> None:
+        while not self._stop.wait(0.01):
+            rows = [{"id": self.sent + n, "text": f"order {self.sent + n}"} for n in range(20)]
+            while True:
+                try:
+                    self._system.client.send_rows(NAME, "orders", rows, key=f"from-{self.sent}")
+                    break
+                except (Unavailable, Overloaded):
+                    self.again += 1
+                    time.sleep(0.05)  # it was killed; a client asks again
+                except Exception as error:
+                    self.refused = error
+                    return
+            self.sent += len(rows)
+
+    def end(self) -> None:
+        self._stop.set()
+        self.join()
+        assert self.refused is None, self.refused
+
+
 def _control(system: System) -> int:
     found = system.wait(lambda: [p.pid for p in system.client.status().processes if p.name == "control"], "control")
     pid: int = found[0]
@@ -108,6 +143,8 @@ def _kill(system: System, delay: float) -> None:
 def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_path: Path) -> None:
     files, chance, roads = days(tmp_path), random.Random(SEED), Roads(system)
     share = DAYS // KILLS
+    sender = Sender(system)
+    sender.start()
     for round_ in range(KILLS):
         batch = range(round_ * share, (round_ + 1) * share)
         writers = [threading.Thread(target=roads.take, args=(n, files[n]), daemon=True) for n in batch]
@@ -116,23 +153,32 @@ def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_pa
         _kill(system, chance.uniform(0, 2.5))
         for writer in writers:
             writer.join()
+    sender.end()
     expected = pl.scan_parquet(files).select("TRANSACTION_ID", "TX_AMOUNT").collect()
 
-    def all_there() -> bool:
-        newest = system.client.dataset_versions(NAME, "days", 1)
-        return bool(newest) and newest[0].rows >= expected.height and system.settled()
-
-    system.wait(all_there, f"{expected.height:,} rows", 180)
-    (newest,) = system.client.dataset_versions(NAME, "days", 1)
-    objects = Objects(str(system.settings.objects), tmp_path)
-    manifest = wire.from_json(objects.get(newest.manifest), Manifest)
-    found = pl.concat(
-        pl.read_parquet(objects.path(part.digest), columns=["TRANSACTION_ID", "TX_AMOUNT"]) for part in manifest.parts
-    )
+    found = _rows(system, "days", expected.height, tmp_path).select(expected.columns)
     assert found.height == expected.height
     assert found.sort("TRANSACTION_ID").equals(expected.sort("TRANSACTION_ID"))
+    orders = _rows(system, "orders", sender.sent, tmp_path)
+    assert sender.sent > 1000
+    assert sender.again > 0
+    assert sorted(orders["id"].to_list()) == list(range(sender.sent))
     arrivals = system.client.arrivals(NAME, "days", 1000)
     assert {arrival.state for arrival in arrivals} == {"taken"}
     assert len({arrival.digest for arrival in arrivals}) == len(arrivals) == DAYS
     recovered = system.events(0, "system.recovered", "system.started")
     assert len(recovered) == KILLS + 1
+
+
+def _rows(system: System, dataset: str, count: int, cache: Path) -> pl.DataFrame:
+    """All rows of the newest version, once there are as many as that and nothing more is under way."""
+
+    def all_there() -> bool:
+        newest = system.client.dataset_versions(NAME, dataset, 1)
+        return bool(newest) and newest[0].rows >= count and system.settled()
+
+    system.wait(all_there, f"{count:,} rows of {dataset}", 180)
+    (newest,) = system.client.dataset_versions(NAME, dataset, 1)
+    objects = Objects(str(system.settings.objects), cache)
+    manifest = wire.from_json(objects.get(newest.manifest), Manifest)
+    return pl.concat(pl.read_parquet(objects.path(part.digest)) for part in manifest.parts)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, open_runs
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.watching import Watching
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
@@ -38,15 +39,19 @@ def accept(context: Context, tx: Transaction, project: str, dataset: str, file: 
 class Arrivals:
     name = "arrivals"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, rows: Rows) -> None:
         self._context = context
         self._builds = Builds(context)
         self._revision = -1  # of the records, when nothing waited that could be ingested
         self._watching = Watching(context, accept)
+        self._rows = rows
 
     def turn(self) -> float:
         builds, waiting = self._builds(), False
         self._watching.turn(builds)
+        for build in builds:
+            for data in build.config.data.values():
+                self._rows.turn(build.project, data)
         revision = self._context.records.revision
         if revision != self._revision:
             for build in builds:

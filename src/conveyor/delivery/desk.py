@@ -12,6 +12,7 @@ from conveyor.delivery import arrivals, collect, environment_desk, retrain, roll
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.secrets import Secrets
 from conveyor.delivery.tokens import Tokens
 from conveyor.domain import requests
@@ -65,11 +66,13 @@ class Desk:
         poke: Callable[[], None],
         alive: Callable[[], bool],
         processes: Callable[[], dict[str, ProcessInfo]],
+        rows: Rows,
     ) -> None:
         self._context = context
         self._poke = poke
         self._alive = alive
         self._processes = processes
+        self.rows = rows
         self._started = context.clock.now()
         self.reports = Reports(context)
         self.secrets = Secrets(context, poke)

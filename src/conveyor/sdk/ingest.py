@@ -28,9 +28,8 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
     done: list[IngestedFile] = []
     for index, file in enumerate(spec.files):
         try:
-            table = conform(
-                reading.read(file), file.name, spec.data, schema, text=reading.format_of(file.name) != "parquet"
-            )
+            text = not reading.typed(file.name)
+            table = conform(reading.read(file, schema), file.name, spec.data, schema, text=text)
             done.append(part(table, file, index, spec.data, out))
         except InputRejected as error:
             done.append(IngestedFile(name=file.name, error=error.message, hint=error.hint))

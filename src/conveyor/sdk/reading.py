@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 import polars as pl
 
+from conveyor.domain.rows import SUFFIX, Format
 from conveyor.domain.step import IngestFile
 from conveyor.errors import InputRejected
+from conveyor.sdk import rows
 
 FORMATS = {
     ".parquet": "parquet",
@@ -15,6 +18,7 @@ FORMATS = {
     ".csv": "csv",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
+    SUFFIX: "rows",
 }
 _MAGIC = b"PAR1"
 
@@ -29,8 +33,16 @@ def format_of(name: str) -> str:
     return FORMATS[suffix]
 
 
-def read(file: IngestFile) -> pl.DataFrame:
-    """The whole file. Text formats come with inferred types; `conform` brings them to the schema."""
+def typed(name: str) -> bool:
+    """Whether values of this format carry their types; text must be parsed."""
+    return format_of(name) == "parquet" or name.endswith(f".{Format.ARROW}{SUFFIX}")
+
+
+def read(file: IngestFile, schema: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """The whole file. Text formats come with inferred types; `conform` brings them to the schema.
+
+    Rows that came by request were checked against `schema` then, and are read by it.
+    """
     path, kind = Path(file.path), format_of(file.name)
     try:
         size = path.stat().st_size
@@ -41,7 +53,7 @@ def read(file: IngestFile) -> pl.DataFrame:
     if kind == "parquet":
         check_parquet(path, file.name, size)
     try:
-        table = _read(path, kind)
+        table = rows.read(path, file.name, schema) if kind == "rows" else _read(path, kind)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         raise unreadable(path, file.name, kind, error) from error
     if table.height == 0:
@@ -74,7 +86,7 @@ def check_parquet(path: Path, name: str, size: int) -> None:
 
 
 def unreadable(path: Path, name: str, kind: str, error: BaseException) -> InputRejected:
-    at = not_utf8(path) if kind != "parquet" else None
+    at = not_utf8(path) if kind in ("csv", "ndjson") else None
     if at is not None:
         return InputRejected(f"{name} is not UTF-8: line {at}", hint="Write the file as UTF-8 and send it again.")
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

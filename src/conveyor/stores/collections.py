@@ -11,6 +11,7 @@ from conveyor.domain.receipt import Receipt
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.remote import Remote
 from conveyor.domain.rollout import Rollout
+from conveyor.domain.rows import RowKeys
 from conveyor.domain.run import Run
 from conveyor.domain.schema import Schema
 from conveyor.domain.secret import SecretVersion
@@ -35,6 +36,7 @@ BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
 WATCHED = Collection("watched", Watched, index=("dataset",))
+ROW_KEYS = Collection("row_keys", RowKeys, index=("dataset",))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))

@@ -42,6 +42,8 @@ def _errors(app: FastAPI) -> None:
         response = answer(error.as_dict(), error.status)
         if isinstance(error, Unauthorized):
             response.headers["www-authenticate"] = 'Basic realm="conveyor"'
+        if error.retry_after:
+            response.headers["retry-after"] = str(error.retry_after)
         return response
 
     @app.exception_handler(RequestValidationError)
