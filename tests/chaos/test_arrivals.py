@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from e2e.hostile import claiming
 from e2e.system import NAME, System
 
 from conveyor.cli.demo.simulator import simulate
@@ -36,6 +38,10 @@ rules = { TX_AMOUNT = { min = 0 } }
 
 [data.orders]
 key = "id"
+
+[data.small]
+watch = "small/*"
+limits = { rows = 1000, mb = 300, memory_mb = 512 }
 """
 
 
@@ -49,7 +55,7 @@ def days(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     made = System(tmp_path_factory.mktemp("arrivals"))
     try:
@@ -100,13 +106,13 @@ class Sender(threading.Thread):
     def __init__(self, system: System) -> None:
         super().__init__(daemon=True)
         self._system = system
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self.sent = 0
         self.again = 0
         self.refused: Exception | None = None
 
     def run(self) -> None:
-        while not self._stop.wait(0.01):
+        while not self._over.wait(0.01):
             rows = [{"id": self.sent + n, "text": f"order {self.sent + n}"} for n in range(20)]
             while True:
                 try:
@@ -121,7 +127,7 @@ class Sender(threading.Thread):
             self.sent += len(rows)
 
     def end(self) -> None:
-        self._stop.set()
+        self._over.set()
         self.join()
         assert self.refused is None, self.refused
 
@@ -182,3 +188,33 @@ def _rows(system: System, dataset: str, count: int, cache: Path) -> pl.DataFrame
     objects = Objects(str(system.settings.objects), cache)
     manifest = wire.from_json(objects.get(newest.manifest), Manifest)
     return pl.concat(pl.read_parquet(objects.path(part.digest)) for part in manifest.parts)
+
+
+@pytest.mark.timeout(200)
+def test_a_file_that_needs_more_than_there_is_is_refused_alone(system: System, tmp_path: Path) -> None:
+    """Within the bound on disk, but far beyond that of memory: its process ends, and with it no other file."""
+    control, folder = _control(system), system.root / "small"
+    bomb = gzip.compress(b"a\n" + b"1\n" * (140 * 2**20), compresslevel=1)
+    (tmp_path / "small").mkdir()
+    for number in range(6):
+        (tmp_path / "small" / f"good-{number}.csv").write_text(f"a\n{number}\n")
+    (tmp_path / "small" / "good-25.csv.gz").write_bytes(bomb)
+    (tmp_path / "small").rename(folder)  # all at once
+    refused = system.event(0, "data.refused", seconds=120)
+    assert refused.data["file"] == "good-25.csv.gz"
+    assert "ended by itself" in refused.data["error"]
+    assert "limits.memory_mb" in refused.data["hint"]
+    taken = _rows(system, "small", 6, tmp_path)
+    assert sorted(taken["a"].to_list()) == list(range(6))
+    assert _control(system) == control
+    again = system.client.add_data(NAME, "small", _claims(tmp_path))
+    refused = system.event(refused.seq, "data.refused")
+    assert refused.data["kept_as"] == again.digest
+    assert "10,000,000,000 rows" in refused.data["error"]
+
+
+def _claims(folder: Path) -> Path:
+    path = folder / "claims.parquet"
+    pl.DataFrame({"a": range(12_345)}).write_parquet(path, compression="uncompressed", statistics=False)
+    path.write_bytes(claiming(path.read_bytes(), 12_345, 10_000_000_000))
+    return path

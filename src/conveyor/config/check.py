@@ -26,6 +26,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ROUTE = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
 
 
+_LEAST_LIMIT = {"rows": 1, "mb": 1, "memory_mb": 512}
+
+
 def check(config: ProjectConfig) -> list[Problem]:
     return list(_all(config))
 
@@ -59,6 +62,8 @@ def _data(data: DataConfig) -> Iterator[Problem]:
     yield from function((*at, "contract"), data.contract)
     if data.label and data.label.delay and data.time is None:
         yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
+    for word in ("rows", "mb", "memory_mb"):
+        yield from at_least((*at, "limits", word), getattr(data.limits, word), _LEAST_LIMIT[word])
     for column in data.banned:
         if column in (data.time, data.key):
             yield Problem((*at, "banned"), f'"{column}" is the event time or the key')

@@ -81,6 +81,7 @@ class Arrivals:
             waiting = tx.find(ARRIVALS, where=where, limit=_BATCH, newest=False)
             if not waiting or open_runs(tx, ingest.KIND, dataset):
                 return False
+        waiting = _batch(waiting)
         newest = max(arrival.created for arrival in waiting)
         oldest = min(arrival.created for arrival in waiting)
         now = context.clock.now()
@@ -93,6 +94,17 @@ class Arrivals:
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
         return False
+
+
+def _batch(waiting: list[Arrival]) -> list[Arrival]:
+    """As many of the oldest as each of them may be ingested with."""
+    batch: list[Arrival] = []
+    for arrival in waiting:
+        most = min((each.together for each in (*batch, arrival) if each.together), default=_BATCH)
+        if batch and len(batch) >= most:
+            break
+        batch.append(arrival)
+    return batch
 
 
 def _runs(tx: Transaction, run: str) -> bool:

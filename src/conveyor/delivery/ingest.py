@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -31,6 +32,11 @@ def new_run(id_: str, build: Build, data: DataConfig, arrivals: Sequence[Arrival
     return Run(
         id_, build.project, KIND, f"{build.project}/{data.name}", params, (step,), now, reason=f"{files} arrived"
     )
+
+
+def ended_by_itself(error: str) -> bool:
+    """Whether a step's error is that of a process that was killed, aborted or lost, not one that could say why."""
+    return re.search(r"exit code 1[2-9]\d\b|vanished|timed out", error) is not None
 
 
 class IngestRecipe:
@@ -109,15 +115,27 @@ class IngestRecipe:
         return replace(run, result={"version": number, "new_rows": rows})
 
     def failed(self, run: Run, tx: Transaction) -> None:
-        """The process died or was cancelled: the files are kept, and each says why it was not taken."""
-        for id_ in run.params["arrivals"]:
-            arrival = tx.need(ARRIVALS, id_)
-            if run.state is RunState.CANCELLED:
-                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-            else:
-                self._refuse(
-                    tx, run, arrival, run.error, "See the run's log; add the file again once the cause is mended."
-                )
+        """The process died or was cancelled: the files are kept, and each says why it was not taken.
+
+        Where one file of many may have ended it, they are tried again in halves, until that one is alone.
+        """
+        arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        ended = ended_by_itself(run.error)
+        if run.state is RunState.CANCELLED or (ended and len(arrivals) > 1):
+            half = len(arrivals) // 2 if ended else 0
+            for arrival in arrivals:
+                tx.put(ARRIVALS, replace(arrival, state="waiting", run="", together=half or arrival.together))
+            return
+        error, hint = run.error, "See the run's log; add the file again once the cause is mended."
+        if ended:
+            limits = tx.need(BUILDS, run.params["build"]).config.data[run.params["dataset"]].limits
+            error = f"the process that read it ended by itself ({run.error})"
+            hint = (
+                f"Most likely it needs more than the {limits.memory_mb:,} MB of memory that it may use: send it in "
+                "parts, or raise `limits.memory_mb` of the dataset in conveyor.toml."
+            )
+        for arrival in arrivals:
+            self._refuse(tx, run, arrival, error, hint)
 
     def _file(
         self, tx: Transaction, run: Run, arrival: Arrival, file: IngestedFile, outputs: dict[str, str], version: int

@@ -28,6 +28,15 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may hold, and what the process that reads it may use; a file beyond that is refused."""
+
+    rows: int = 100_000_000
+    mb: int = 4096
+    memory_mb: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
 class DataConfig:
     name: str
     watch: tuple[str, ...] = ()
@@ -38,6 +47,7 @@ class DataConfig:
     rules: Rules = field(default_factory=dict)
     banned: tuple[str, ...] = ()
     debounce: timedelta = timedelta(seconds=0.5)
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Arrival:
     state: str = "waiting"  # waiting | ingesting | taken | refused
     run: str = ""
     note: str = ""
+    together: int = 0  # with how many others it may be ingested at most; 0: with any number
 
     @property
     def dataset(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,7 +31,8 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
     for index, file in enumerate(spec.files):
         try:
             text = not reading.typed(file.name)
-            table = conform(reading.read(file, schema), file.name, spec.data, schema, text=text)
+            table = reading.read(file, schema, spec.data.limits, out.parent / f".{out.name}-scratch")
+            table = conform(table, file.name, spec.data, schema, text=text)
             done.append(part(table, file, index, spec.data, out))
         except InputRejected as error:
             done.append(IngestedFile(name=file.name, error=error.message, hint=error.hint))
@@ -80,8 +83,20 @@ def save(table: pl.DataFrame, path: Path) -> None:
     temporary.rename(path)
 
 
+def bounded(spec: IngestSpec, out: Path) -> None:
+    """In a process whose memory has an end: a file that needs more ends this process, and nothing else."""
+    most = spec.data.limits.memory_mb * 2**20
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        process.write_json(out / "report.json", ingest(spec, out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+        shutil.rmtree(out.parent / f".{out.name}-scratch", ignore_errors=True)
+
+
 def main(argv: list[str]) -> int:
-    return process.run(argv, IngestSpec, lambda spec, out: process.write_json(out / "report.json", ingest(spec, out)))
+    return process.run(argv, IngestSpec, bounded)
 
 
 if __name__ == "__main__":
