@@ -16,7 +16,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from conveyor.config.settings import Settings, load_settings
-from conveyor.delivery.arrivals import Arrivals
+from conveyor.delivery.arrivals import Arrivals, accept
 from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
@@ -34,6 +34,7 @@ from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.vigil import Vigil
+from conveyor.delivery.watching_buckets import Buckets
 from conveyor.delivery.world import World
 from conveyor.domain.run import RunState
 from conveyor.effects import identity, installed
@@ -105,6 +106,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Remotes(shared),
         Pushes(shared),
         Arrivals(shared, rows),
+        Buckets(shared, accept),
         Retrain(shared, training),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),

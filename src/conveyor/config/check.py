@@ -26,6 +26,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ROUTE = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
 
 
+_BUCKET = re.compile(r"(s3|gs|az)://[^/*?\[\]\0]+/[^\0]+", re.ASCII)
 _LEAST_LIMIT = {"rows": 1, "mb": 1, "memory_mb": 512}
 
 
@@ -73,9 +74,14 @@ def _data(data: DataConfig) -> Iterator[Problem]:
 
 
 def _pattern(at: Place, pattern: str) -> Iterator[Problem]:
+    if _BUCKET.fullmatch(pattern):
+        return
     parts = pattern.split("/")
     if not pattern or "\0" in pattern or parts[0] == "" or ".." in parts or "://" in pattern:
-        yield Problem(at, f'expected a pattern below this folder such as "incoming/*.parquet", found "{pattern}"')
+        yield Problem(
+            at,
+            f'expected a pattern below this folder such as "incoming/*.parquet", found "{pattern}"',
+        )
     elif set(parts) <= {"", "."} or any("**" in part and part != "**" for part in parts):
         yield Problem(at, f'"{pattern}" matches no files; "**" stands alone between slashes')
 

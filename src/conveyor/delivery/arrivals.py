@@ -48,7 +48,6 @@ class Arrivals:
 
     def turn(self) -> float:
         builds, waiting = self._builds(), False
-        self._watching.turn(builds)
         for build in builds:
             for data in build.config.data.values():
                 self._rows.turn(build.project, data)
@@ -59,6 +58,7 @@ class Arrivals:
                     self._free(build, data)
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
+        self._watching.turn(builds)  # last: what goes wrong there, a full disk say, holds nothing up here
         return _EVERY
 
     def _free(self, build: Build, data: DataConfig) -> None:
