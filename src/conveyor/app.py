@@ -20,6 +20,7 @@ from conveyor.delivery.arrivals import Arrivals, accept
 from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
+from conveyor.delivery.fetch import Fetches, FetchRecipe
 from conveyor.delivery.ingest import IngestRecipe
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
@@ -91,6 +92,7 @@ def control_plane(settings: Settings) -> ControlPlane:
     recipes: list[Recipe] = [
         BuildRecipe(shared),
         IngestRecipe(shared),
+        FetchRecipe(shared),
         training,
         MigrateRecipe(shared),
         CleanupRecipe(shared),
@@ -107,6 +109,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Pushes(shared),
         Arrivals(shared, rows),
         Buckets(shared, accept),
+        Fetches(shared),
         Retrain(shared, training),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from e2e.hostile import claiming
 from e2e.system import NAME, System
 
 from conveyor.cli.demo.simulator import simulate
-from conveyor.domain import wire
+from conveyor.domain import requests, wire
 from conveyor.domain.dataset import Manifest
 from conveyor.errors import Overloaded, Unavailable
 from conveyor.stores.objects import Objects
@@ -39,9 +41,33 @@ rules = { TX_AMOUNT = { min = 0 } }
 [data.orders]
 key = "id"
 
+[data.refunds]
+query = "SELECT id, text FROM refunds WHERE id > :cursor ORDER BY id"
+url = "REFUNDS"
+cursor = "id"
+start = 0
+every = "1s"
+
+[data.ticks]
+source = "ticks:ticks"
+every = "1s"
+secrets = ["TICKS"]
+
 [data.small]
 watch = "small/*"
 limits = { rows = 1000, mb = 300, memory_mb = 512 }
+"""
+
+TICKS = """
+import os
+from pathlib import Path
+
+
+def ticks(cursor):
+    lines = Path(os.environ["TICKS"]).read_text().splitlines()[cursor or 0 :]
+    for start in range(0, len(lines), 500):
+        rows = [{"id": int(line)} for line in lines[start : start + 500]]
+        yield rows, (cursor or 0) + start + len(rows)
 """
 
 
@@ -62,7 +88,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         made.start()
         made.write("conveyor.toml", CONFIG)
         (made.root / "incoming").mkdir()
+        made.write("ticks.py", TICKS)
         made.push("Data only")
+        for name, value in (("REFUNDS", f"sqlite:///{made.root / 'refunds.db'}"), ("TICKS", str(made.root / "ticks"))):
+            made.client.set_secret(NAME, "production", name, requests.SetSecret(value))
         made.event(0, "build.ready", seconds=180)
         yield made
     finally:
@@ -98,6 +127,33 @@ class Roads:
                 return
             except Unavailable:
                 time.sleep(0.1)  # it was killed; a client asks again
+
+
+class Source(threading.Thread):
+    """A table and a file that grow by themselves, for Conveyor to fetch."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(daemon=True)
+        self._root = root
+        self._over = threading.Event()
+        self.count = 0
+        (root / "ticks").write_text("")
+        with contextlib.closing(sqlite3.connect(root / "refunds.db")) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("CREATE TABLE refunds (id INTEGER PRIMARY KEY, text TEXT)")
+
+    def run(self) -> None:
+        with contextlib.closing(sqlite3.connect(self._root / "refunds.db", timeout=30)) as database:
+            while not self._over.wait(0.05):
+                numbers = range(self.count + 1, self.count + 31)
+                with database, (self._root / "ticks").open("a") as file:
+                    database.executemany("INSERT INTO refunds VALUES (?, ?)", [(n, f"refund {n}") for n in numbers])
+                    file.write("".join(f"{n}\n" for n in numbers))
+                self.count += 30
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
 
 
 class Sender(threading.Thread):
@@ -149,8 +205,9 @@ def _kill(system: System, delay: float) -> None:
 def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_path: Path) -> None:
     files, chance, roads = days(tmp_path), random.Random(SEED), Roads(system)
     share = DAYS // KILLS
-    sender = Sender(system)
+    sender, source = Sender(system), Source(system.root)
     sender.start()
+    source.start()
     for round_ in range(KILLS):
         batch = range(round_ * share, (round_ + 1) * share)
         writers = [threading.Thread(target=roads.take, args=(n, files[n]), daemon=True) for n in batch]
@@ -160,6 +217,7 @@ def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_pa
         for writer in writers:
             writer.join()
     sender.end()
+    source.end()
     expected = pl.scan_parquet(files).select("TRANSACTION_ID", "TX_AMOUNT").collect()
 
     found = _rows(system, "days", expected.height, tmp_path).select(expected.columns)
@@ -169,6 +227,9 @@ def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_pa
     assert sender.sent > 1000
     assert sender.again > 0
     assert sorted(orders["id"].to_list()) == list(range(sender.sent))
+    for dataset in ("refunds", "ticks"):
+        found = _rows(system, dataset, source.count, tmp_path)
+        assert sorted(found["id"].to_list()) == list(range(1, source.count + 1)), dataset
     arrivals = system.client.arrivals(NAME, "days", 1000)
     assert {arrival.state for arrival in arrivals} == {"taken"}
     assert len({arrival.digest for arrival in arrivals}) == len(arrivals) == DAYS

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from conveyor.config.check_model import check_model, check_rollout
+from conveyor.config.check_source import check_source
 from conveyor.config.demands import at_least, choice, function, positive
 from conveyor.config.graph import cycles, inputs, references, routes
 from conveyor.config.problem import Place, Problem, nearest
@@ -63,6 +64,7 @@ def _data(data: DataConfig) -> Iterator[Problem]:
     yield from function((*at, "contract"), data.contract)
     if data.label and data.label.delay and data.time is None:
         yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
+    yield from check_source(at, data)
     for word in ("rows", "mb", "memory_mb"):
         yield from at_least((*at, "limits", word), getattr(data.limits, word), _LEAST_LIMIT[word])
     for column in data.banned:

@@ -48,6 +48,14 @@ class DataConfig:
     banned: tuple[str, ...] = ()
     debounce: timedelta = timedelta(seconds=0.5)
     limits: Limits = Limits()
+    source: str | None = None
+    query: str | None = None
+    url: str | None = None
+    cursor: str | None = None
+    start: Any = None
+    every: timedelta | None = None
+    schedule: str | None = None
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

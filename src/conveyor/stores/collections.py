@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.fetch import FetchState
 from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.landing import Watched
 from conveyor.domain.model import ModelVersion
@@ -49,6 +50,7 @@ ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
 INSTANCES = Collection("instances", Instance, index=("target",))
 PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
 CURSORS = Collection("cursors", Cursor)
+FETCHES = Collection("fetches", FetchState)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))

@@ -56,7 +56,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration(3, {"tokens": ("name",)}),
-    Migration(4, {"watched": ("dataset",), "row_keys": ("dataset",)}, indexes={"arrivals": ("dataset", "state")}),
+    Migration(
+        4,
+        {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": ()},
+        indexes={"arrivals": ("dataset", "state")},
+    ),
 )
 
 
