@@ -22,8 +22,10 @@ from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.fetch import Fetches, FetchRecipe
 from conveyor.delivery.ingest import IngestRecipe
+from conveyor.delivery.lineage_index import LineageIndex
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
+from conveyor.delivery.openlineage import OpenLineage
 from conveyor.delivery.preview_setup import PreviewRecipe
 from conveyor.delivery.previews import Previews
 from conveyor.delivery.pushes import Pushes
@@ -114,6 +116,8 @@ def control_plane(settings: Settings) -> ControlPlane:
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
+        LineageIndex(shared),
+        OpenLineage(shared),
     ]
     reconciler = Reconciler(shared, controllers)
     desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows)

@@ -16,6 +16,7 @@ from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.dora import Dora
 from conveyor.domain.events import Event
+from conveyor.domain.lineage import Lineage
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.release import Release
@@ -137,6 +138,10 @@ class Client:
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def lineage(self, project: str, of: str) -> Lineage:
+        """Of a file's name or digest, a dataset or a model; with @VERSION of that one."""
+        return self._get(f"/v1/projects/{_quote(project)}/lineage?of={_quote(of)}", Lineage)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
         return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])

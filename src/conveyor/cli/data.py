@@ -9,6 +9,7 @@ import typer
 
 from conveyor.cli import lifecycle
 from conveyor.cli.output import ago, say, say_json, table
+from conveyor.domain.lineage import Kind
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
@@ -58,3 +59,22 @@ def quarantine(name: str, limit: int = 20, project: Project = "", as_json: Json 
         say(f"{entry.file}: {entry.rows:,} rows ({reasons}); kept as object {entry.digest[:12]}")
     if not found:
         say("Nothing is in quarantine.")
+
+
+@app.command("lineage")
+def lineage(of: str, project: Project = "", as_json: Json = False) -> None:
+    """What came of a file (its name or digest), a dataset version or a model version, and what that came of.
+
+    Example: conveyor data lineage 2018-04-01.parquet
+    """
+    client = lifecycle.client()
+    found = client.lineage(client.project(project), of)
+    if as_json:
+        say_json(found)
+        return
+    for kind in Kind:
+        nodes = found.of(kind)
+        if nodes:
+            table((f"{kind}", "made", "what"), [(n.name, ago(n.at) if n.at else "-", n.said) for n in nodes])
+    if found.truncated:
+        say("There is more than is shown; --json has the same, ask for a later node to see on from there.")

@@ -24,6 +24,7 @@ _VARIABLES = {
     "CONVEYOR_API_PORT": "api_port",
     "CONVEYOR_DATABASE_URL": "database_url",
     "CONVEYOR_OBJECTS_URL": "objects_url",
+    "CONVEYOR_OPENLINEAGE_URL": "openlineage_url",
     "CONVEYOR_ROWS_BACKLOG_MB": "rows_backlog_mb",
 }
 
@@ -38,6 +39,7 @@ class Settings:
     api_port: int = 0  # API, pages and git remote
     database_url: str = ""  # empty: SQLite in `home`
     objects_url: str = ""  # empty: files in `home`
+    openlineage_url: str = ""  # where runs are told of: http://…, or file:///… ; empty: nowhere
     rows_backlog_mb: int = 1024  # of rows that were sent and are not yet part of a version; more are refused
 
     @property
@@ -190,6 +192,10 @@ def _read(home: Path, raw: dict[str, Any], source: str) -> Settings:
     for name in ("public_port", "api_port"):
         if not 0 <= getattr(settings, name) < 65536:
             reader.add((name,), f"expected a port from 1 to 65535, found {getattr(settings, name)}")
+    if settings.openlineage_url and not settings.openlineage_url.startswith(("http://", "https://", "file:///")):
+        reader.add(
+            ("openlineage_url",), f'expected http://…, https://… or file:///…, found "{settings.openlineage_url}"'
+        )
     if settings.rows_backlog_mb < 1:
         reader.add(("rows_backlog_mb",), f"must be at least 1, found {settings.rows_backlog_mb}")
     if reader.problems:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
+from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
@@ -75,6 +76,7 @@ class Desk:
         self.rows = rows
         self._started = context.clock.now()
         self.reports = Reports(context)
+        self.lineage = LineageDesk(context)
         self.secrets = Secrets(context, poke)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)

@@ -124,7 +124,13 @@ class FetchRecipe:
             arrival = Arrival(f"{run.subject}/fetch/{run.id}/{number}", run.project, dataset, file, outputs[name], now)
             tx.put(ARRIVALS, arrival)
             event = context.event(
-                "data.arrived", f"data/{run.subject}", run.project, file=file, digest=arrival.digest, run=run.id
+                "data.arrived",
+                f"data/{run.subject}",
+                run.project,
+                file=file,
+                digest=arrival.digest,
+                arrival=arrival.id,
+                run=run.id,
             )
             tx.append(event)
         return replace(run, result={"rows": report.rows, "cursor": report.cursor, "more": report.more})

@@ -113,7 +113,9 @@ class Rows:
                 arrival = Arrival(id_, project, data.name, f"rows-{segment.name}", digest, now)
                 tx.put(ARRIVALS, arrival)
                 subject = f"data/{dataset}"
-                tx.append(context.event("data.arrived", subject, project, file=arrival.file, digest=digest))
+                tx.append(
+                    context.event("data.arrived", subject, project, file=arrival.file, digest=digest, arrival=id_)
+                )
                 keys = [part.hex() for pair in self._log.keys(segment) for part in pair]
                 if keys:
                     tx.put(ROW_KEYS, RowKeys(id_, dataset, tuple(keys), now))

@@ -64,6 +64,7 @@ CATALOGUE: dict[str, str] = {
     "proxy.restarted": "the proxy was started again; requests in flight at that moment were lost",
     "system.mended": "something was not as it should be, and was mended",
     "system.collected": "what nothing needs any more was deleted",
+    "lineage.failed": "OpenLineage events could not be delivered; they are sent again, but for one that was refused",
     "system.error": "the reconciler met an unexpected error and will try again",
 }
 """Every event type, and what it says. An event of another type cannot be written."""

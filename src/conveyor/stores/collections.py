@@ -6,6 +6,7 @@ from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.fetch import FetchState
 from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.landing import Watched
+from conveyor.domain.lineage import Link, Served
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.receipt import Receipt
@@ -39,6 +40,8 @@ ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
 WATCHED = Collection("watched", Watched, index=("dataset",))
 ROW_KEYS = Collection("row_keys", RowKeys, index=("dataset",))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
+LINKS = Collection("links", Link, index=("source",))
+SERVED = Collection("served", Served)
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))

@@ -58,7 +58,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(3, {"tokens": ("name",)}),
     Migration(
         4,
-        {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": ()},
+        {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},
         indexes={"arrivals": ("dataset", "state")},
     ),
 )

@@ -136,6 +136,10 @@ def _data(router: APIRouter, desk: Desk, settings: Settings) -> None:
     def arrivals(project: str, dataset: str, limit: int = 50) -> Response:
         return answer(desk.arrivals(project, dataset, limit))
 
+    @router.get("/projects/{project}/lineage")
+    def lineage(project: str, of: str) -> Response:
+        return answer(desk.lineage.find(project, of))
+
     @router.get(base + "/quarantine")
     def quarantine(project: str, dataset: str, limit: int = 50) -> Response:
         return answer(desk.quarantine(project, dataset, limit))
