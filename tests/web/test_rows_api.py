@@ -146,3 +146,31 @@ def test_a_backlog_asks_clients_to_come_again(world: World, tmp_path: Path) -> N
     world.desk.rows.turn("shop", DATA)
     assert post(world, b'{"id": 2, "text": "a long one"}\n', "k2").status_code == 202
     assert taken(world, tmp_path) == [1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 4000 + ".csv",
+        "..%2F..%2Fetc%2Fpasswd.csv",
+        "%2Fabs.csv",
+        "a%00b.csv",
+        "a%0Ab.csv",
+        "%FF%FE.csv",
+        "..",
+        "%2e%2e",
+    ],
+)
+def test_uploads_with_hostile_names_are_refused_and_leave_nothing(world: World, name: str) -> None:
+    before = {
+        path for path in world.context.settings.root.rglob("*") if path.is_file() and "conveyor.db" not in path.name
+    }
+    answer = Client(world.app)._call(
+        "PUT", f"/v1/projects/shop/data/days/files/{name}", {"content": b"a\n1\n", "headers": NDJSON}
+    )
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.json()["error"]["code"] in ("input.rejected", "not_found")
+    after = {
+        path for path in world.context.settings.root.rglob("*") if path.is_file() and "conveyor.db" not in path.name
+    }
+    assert after == before

@@ -206,7 +206,8 @@ class Desk:
 
     def upload(self, project: str, dataset: str, file: str, path: Path) -> Accepted:
         """Takes a file over for a dataset. Once this returns, its bytes and the note of its arrival are durable."""
-        if not file or len(file) > 255 or file != Path(file).name or not file.isprintable():
+        plain = file == Path(file).name and file != ".." and file.isprintable() and "\ufffd" not in file
+        if not plain or len(file.encode()) > 255:
             raise InputRejected(
                 f"{file[:80]!r} cannot be a file's name", hint="Give a plain name such as 2018-04-01.parquet."
             )

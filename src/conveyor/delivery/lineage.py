@@ -40,22 +40,31 @@ class LineageDesk:
         with self._context.records.read() as tx:
             walker = _Walk(self._context, tx, project)
             roots = list(walker.roots(what))
-            if not roots:
-                raise NotFound(
-                    f"nothing is known of {what[:80]!r} in project {project!r}",
-                    hint="Name a file that arrived, its digest, a dataset or a model, with @VERSION if you like.",
-                )
-            return walk(roots, walker.before, walker.after, _MOST)
+            if roots:
+                return walker.walk(roots)
+        raise NotFound(
+            f"nothing is known of {what[:80]!r} in project {project!r}",
+            hint="Name a file that arrived, its digest, a dataset or a model, with @VERSION if you like.",
+        )
 
 
 class _Walk:
-    """One question: all its lookups see one moment."""
+    """One question: all its lookups see one moment.
+
+    A dataset version is a way station: which of its files a model was trained on, and which models on a file, is told
+    by the stretches of time. Only whoever asks for the version itself is told of all its files and models.
+    """
 
     def __init__(self, context: Context, tx: Transaction, project: str) -> None:
         self._objects = context.objects
         self._tx = tx
         self._project = project
         self._manifests: dict[str, Manifest] = {}
+        self._asked = Kind.ARRIVAL
+
+    def walk(self, roots: list[Node]) -> Lineage:
+        self._asked = roots[0].kind
+        return walk(roots, self.before, self.after, _MOST)
 
     def roots(self, what: str) -> Iterator[Node]:
         name, at, number = what.rpartition("@")
@@ -83,7 +92,7 @@ class _Walk:
     def after(self, node: Node) -> Iterable[Node]:
         if node.kind is Kind.ARRIVAL:
             return self._of_arrival(node)
-        if node.kind is Kind.DATA:
+        if node.kind is Kind.DATA and self._asked is Kind.DATA:
             return self._models(index.by_version(node.name))
         if node.kind is Kind.MODEL:
             links = self._links(index.by_model(node.name))
@@ -119,7 +128,7 @@ class _Walk:
             return [self._model(version) for version in found if version is not None]
         if node.kind is Kind.MODEL:
             return self._causes(node)
-        if node.kind is Kind.DATA:
+        if node.kind is Kind.DATA and self._asked is Kind.DATA:
             version = self._tx.get(DATASET_VERSIONS, node.name)
             return self._added(version) if version else ()
         return ()
