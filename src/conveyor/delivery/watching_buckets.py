@@ -131,7 +131,7 @@ class Buckets:
             place.copies[key] = (found, self._pool.submit(self._fetch, place.bucket, found))
 
     def _fetch(self, bucket: Bucket, found: Found) -> str | None:
-        path = self._context.settings.incoming / f".bucket-{secrets.token_hex(8)}"
+        path = self._context.settings.incoming / f".upload-bucket-{secrets.token_hex(8)}"
         try:
             return self._context.objects.put_file(path) if bucket.fetch(found, path) else None
         finally:
