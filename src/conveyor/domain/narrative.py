@@ -180,6 +180,8 @@ SENTENCES: dict[str, Told] = {
     "data.version_created": _version_created,
     "data.quarantined": _quarantined,
     "data.refused": _refused_file,
+    "data.held": lambda e: f"{e.data['file']} is not taken for {_name(e)} yet: {e.data['reason']}",
+    "data.skipped": lambda e: f"{e.data['file']} is not taken for {_name(e)}: {e.data['reason']}",
     "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
     "governor.decided": _decided,
     "model.version_created": _model_created,
@@ -224,5 +226,8 @@ SENTENCES: dict[str, Told] = {
     "proxy.restarted": _proxy,
     "system.mended": lambda e: f"{e.subject} was mended{_because(e)}",
     "system.collected": lambda e: f"{e.data['megabytes']:,} MB that nothing needs any more were deleted",
+    "lineage.failed": lambda e: (
+        f"Lineage could not be told: {e.data['error']}{'; it is sent again' if e.data['again'] else ''}"
+    ),
     "system.error": lambda e: f"{e.subject} met an error and tries again: {e.data['error']}",
 }

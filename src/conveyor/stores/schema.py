@@ -57,7 +57,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(3, {"tokens": ("name",)}),
     Migration(
-        4,
+        6,
         {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},
         indexes={"arrivals": ("dataset", "state")},
     ),
