@@ -21,7 +21,6 @@ from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
 from conveyor.web.api_environments import environments
 from conveyor.web.api_reports import reports
-from conveyor.web.api_rows import rows
 from conveyor.web.api_secrets import secrets_and_tokens
 from conveyor.web.auth import Guard
 
@@ -40,7 +39,6 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _general(router, desk)
     _runs(router, desk)
     _data(router, desk, settings)
-    rows(router, desk, answer)
     _models(router, desk)
     _environments(router, desk)
     environments(router, desk, body_of, answer)
