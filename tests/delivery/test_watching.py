@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections import namedtuple
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from conveyor.delivery import arrivals
 from conveyor.delivery.watching import Watching
 from conveyor.domain.landing import PATIENCE
 from conveyor.domain.release import Build
+from conveyor.errors import NoSpace
 from conveyor.stores.collections import WATCHED
 
 from .conftest import Plane
@@ -142,3 +145,14 @@ def test_more_files_than_fit_one_turn(watched: Watched) -> None:
         (watched.plane.root / "in" / f"{number}.csv").write_text(f"id\n{number}\n")
     watched.plane.until(watched.turn, lambda: len(watched.plane.arrivals()) == 300)
     assert len({arrival.digest for arrival in watched.plane.arrivals()}) == 300
+
+
+def test_a_full_disk_loses_nothing(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet(watched.plane.root / "in" / "a.parquet")
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 0))
+        with pytest.raises(NoSpace, match="no room for"):
+            watched.rest()
+        assert watched.plane.arrivals() == []
+    assert watched.rest(20) == ["a.parquet"]

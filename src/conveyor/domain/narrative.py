@@ -48,6 +48,7 @@ def _work(event: Event) -> str:
     names = {
         "build": "The build of",
         "ingest": "The ingest into",
+        "fetch": "The fetch for",
         "train": "The training of",
         "migrate": "The migration for",
         "rollback": "The check before a rollback of",
