@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -66,9 +67,8 @@ class Plane:
 
     def until(self, turn: Callable[[], object], done: Callable[[], bool], step: float = 0.5) -> None:
         """Turns, half a second of the clock apart, until it is done. What works in threads gets its time."""
-        import time
-
-        for _ in range(1000):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             turn()
             if done():
                 return

@@ -218,6 +218,7 @@ def test_nothing_is_lost_over_failures_and_restarts(plane: Plane, receiver: Rece
     receiver.status = 200
     tell(plane.contexts[-1], run("ingest", 10))
     plane.until(again.turn, lambda: len(receiver.taken) == len(WANTED) + 1)
+    plane.until(again.turn, lambda: again._sending is None)  # that it was taken is on record
     third = started(plane, url)
     for _ in range(20):
         plane.until(third.turn, lambda: True)

@@ -156,3 +156,21 @@ def test_a_full_disk_loses_nothing(watched: Watched, monkeypatch: pytest.MonkeyP
             watched.rest()
         assert watched.plane.arrivals() == []
     assert watched.rest(20) == ["a.parquet"]
+
+
+def test_a_link_that_takes_the_place_of_a_file_is_not_followed(watched: Watched) -> None:
+    folder, outside = watched.plane.root / "in", watched.plane.root / "outside"
+    outside.mkdir()
+    (outside / "a.parquet").write_bytes(parquet(watched.plane.root / "secret.parquet"))
+    (folder / "below").mkdir()
+    parquet(folder / "below" / "a.parquet", start=5)
+    watched.turn()  # it is seen, and must stand still
+    (folder / "below").rename(watched.plane.root / "away")
+    (folder / "below").symlink_to(outside)
+    parquet(folder / "b.parquet", start=7)
+    watched.turn()
+    (folder / "b.parquet").unlink()
+    (folder / "b.parquet").symlink_to(outside / "a.parquet")
+    assert watched.rest(60) == []
+    (skipped,) = watched.plane.events("data.skipped")
+    assert skipped.data["file"] == "in/b.parquet"

@@ -130,3 +130,18 @@ def test_what_was_answered_survives_a_kill_and_a_retry_adds_nothing(tmp_path: Pa
     assert len(found) == len(set(found))
     assert set(range(answered + 1)) <= set(found)
     assert max(found) <= answered + 16
+
+
+def test_a_log_takes_over_what_another_process_leaves_later(tmp_path: Path) -> None:
+    code = CLIENT.replace("print(n, flush=True)", "print(n, flush=True) if n < 50 else __import__('time').sleep(60)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), "0"], stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout
+        while int(client.stdout.readline()) < 49:
+            pass
+        log = RowLog(tmp_path, 2**30)
+        assert log.sealed(DATASET) == []  # its writer lives
+        client.kill()
+    assert len(log.sealed(DATASET)) == 1
+    assert log.append(DATASET, Format.NDJSON, "7", b"7\n" * 50).result(5) is False

@@ -52,6 +52,8 @@ class Rows:
         answer: Future[RowsTaken] = Future()
 
         def tell(done: Future[bool]) -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # the client has gone; its rows are taken, or it asks again
             error = done.exception()
             if error is not None:
                 answer.set_exception(error)

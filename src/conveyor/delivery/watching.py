@@ -130,31 +130,31 @@ class Watching:
                 continue
             if under_way >= _AT_ONCE:
                 return
-            stamp = folders.stamp(each.entry.path)
+            stamp = folders.stamp(each.entry)
             if stamp is None or stamp == place.known.get(name):
                 del place.pending[name]  # gone, renamed, or as it was
                 continue
             if stamp != each.stamp:
                 each.stamp, each.since = stamp, now
             try:
-                sight = Sight(folders.whole(each.entry.path, each.entry.file), folders.held(each.entry.path))
+                sight = Sight(folders.whole(each.entry.real, each.entry.file), folders.held(each.entry.real))
             except OSError:
                 continue
             verdict = judge(sight, now - each.since)
             if verdict.take:
-                each.copy = self._pool.submit(self._copy, each.entry.path, stamp)
+                each.copy = self._pool.submit(self._copy, each.entry, stamp)
                 under_way += 1
             elif not each.told and now - each.first >= _LATE:
                 self._tell(place, each, verdict.why)
 
-    def _copy(self, path: str, stamp: str) -> str | None:
+    def _copy(self, entry: folders.Entry, stamp: str) -> str | None:
         """The digest of the file's bytes, now an object; None when it changed meanwhile."""
         objects = self._context.objects
         try:
-            digest = objects.put_file(Path(path))
+            digest = objects.put_file(Path(entry.real))
         except FileNotFoundError:
             return None
-        if folders.stamp(path) == stamp:
+        if folders.stamp(entry) == stamp:
             return digest
         try:
             objects.path(digest)  # it may have changed between being hashed and being copied

@@ -37,6 +37,7 @@ class _Place:
     listing: Future[tuple[list[Found], timedelta]] | None = None
     full: bool = True
     listed: datetime | None = None
+    until: datetime | None = None  # after a failure: not before then
     listed_full: datetime | None = None
     cost: timedelta = timedelta(0)
     todo: dict[str, Found] = field(default_factory=dict)
@@ -72,11 +73,13 @@ class Buckets:
         problem: ConveyorError | None = None
         for place in self._configured(self._builds()):
             now = self._context.clock.now()
+            if place.until is not None and now < place.until:
+                continue
             for work in (self._list, self._copy, self._settle):
                 try:
                     work(place, now)
                 except ConveyorError as error:
-                    place.listed, problem = now + _AGAIN, error
+                    place.until, problem = now + _AGAIN, error
                     place.bucket = self._bucket(place.project, place.url)  # its secrets may have changed
         if problem is not None:
             raise problem

@@ -34,6 +34,7 @@ class Entry:
     name: str  # below the root, see `told`
     stamp: str
     problem: str = ""
+    real: str = ""  # the path without any link, as it was at the look
 
     @property
     def file(self) -> str:
@@ -129,7 +130,7 @@ class Pattern:
                 return
             stamp, problem = "", f"it cannot be looked at: {error.strerror}"
         if known.get(name) != stamp:
-            seen.changed.append(Entry(entry.path, name, stamp, problem))
+            seen.changed.append(Entry(entry.path, name, stamp, problem, os.path.realpath(entry.path)))
 
 
 def _link(path: str, base: str) -> str:
@@ -151,12 +152,14 @@ def stamp_of(info: os.stat_result) -> str:
     return f"{info.st_size}-{info.st_mtime_ns}-{info.st_ino}"
 
 
-def stamp(path: str) -> str | None:
-    """Of the file as it is now; None when it is gone."""
+def stamp(entry: Entry) -> str | None:
+    """Of the file as it is now; None when it is gone, or when a link has come into its path since the look."""
     try:
-        return stamp_of(os.stat(path))  # noqa: PTH116
+        info = os.lstat(entry.real)
+        same = stat.S_ISREG(info.st_mode) and os.path.realpath(entry.path) == entry.real
     except OSError:
         return None
+    return stamp_of(info) if same else None
 
 
 def whole(path: str, name: str) -> bool | None:

@@ -111,8 +111,13 @@ class RowLog:
                     self._close(place)
 
     def sealed(self, dataset: str) -> list[Path]:
-        """Oldest first."""
+        """Oldest first; also what a process has left that died since this one began."""
         with contextlib.suppress(FileNotFoundError):
+            with self._lock:
+                ours = {segment.path for segment in self._open.values()}
+                for path in [path for path in (self._folder / dataset).iterdir() if path.suffix == OPEN]:
+                    if path not in ours and (taken := _take_over(path)):
+                        self._add(taken)
             return sorted(path for path in (self._folder / dataset).iterdir() if path.suffix == SUFFIX)
         return []
 
@@ -201,8 +206,9 @@ class RowLog:
                 _write_all(segment.descriptor, raw)
                 os.fsync(segment.descriptor)
             except OSError:
-                # What came of it cannot be known: the segment ends at the last frame that was durable.
-                os.ftruncate(segment.descriptor, segment.size)
+                # What came of it cannot be known: the segment ends at the last frame that was durable, here and now.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(segment.descriptor, segment.size)
                 self._close(place)
                 raise
         except OSError as error:
@@ -241,16 +247,26 @@ class RowLog:
         """Takes over what a dead process left: whole frames stay, a torn last one was never answered for."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in self._folder.glob(f"*/*/*{OPEN}"):
-            with path.open("r+b") as file, contextlib.suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                end = max((end for _, end in frames(file.read())), default=0)
-                file.truncate(end)
-                os.fsync(file.fileno())
-                path.rename(path.with_suffix(SUFFIX)) if end else path.unlink()
+            _take_over(path)
         for path in sorted(self._folder.glob(f"*/*/*{SUFFIX}")):
-            self._bytes += path.stat().st_size
-            dataset = str(path.parent.relative_to(self._folder))
-            self._keys.setdefault(dataset, {}).update(self.keys(path))
+            self._add(path)
+
+    def _add(self, sealed: Path) -> None:
+        self._count(sealed.stat().st_size)
+        self._keys.setdefault(str(sealed.parent.relative_to(self._folder)), {}).update(self.keys(sealed))
+
+
+def _take_over(path: Path) -> Path | None:
+    """Seals the segment of a dead process; None while a process lives that has it, or where nothing of it is whole."""
+    with contextlib.suppress(BlockingIOError), path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        end = max((end for _, end in frames(file.read())), default=0)
+        file.truncate(end)
+        os.fsync(file.fileno())
+        if end:
+            return path.rename(path.with_suffix(SUFFIX))
+        path.unlink()
+    return None
 
 
 def _write_all(descriptor: int, raw: bytes) -> None:
