@@ -17,6 +17,7 @@ from e2e.hostile import claiming
 from conveyor.domain import wire
 from conveyor.domain.dataset import IngestedFile, IngestReport
 from conveyor.domain.project import DataConfig, Limits
+from conveyor.domain.rows import Frame, encode
 from conveyor.domain.step import IngestFile, IngestSpec
 
 LIMITS = Limits(rows=1_000_000, mb=64, memory_mb=1024)
@@ -80,6 +81,9 @@ def test_bombs_are_refused_and_the_rest_is_taken(tmp_path: Path) -> None:
             "cut.csv.gz": gzip.compress(GOOD)[:-9],
             "cut.csv.zst": zstandard.compress(GOOD)[:-2],
             "noise.csv.gz": b"\x1f\x8b" + b"noise" * 100,
+            "forged.ndjson.rows": GOOD,
+            "forged.rows": GOOD,
+            "forged.arrow.rows": encode(Frame(b"not a stream")),
             "packed.csv.gz": gzip.compress(GOOD),
             "packed.csv.zst": zstandard.compress(GOOD[:4]) + zstandard.compress(GOOD[4:]),
             "packed.ndjson.gz": gzip.compress(b'{"a": 5, "b": "z"}\n'),
@@ -98,6 +102,9 @@ def test_bombs_are_refused_and_the_rest_is_taken(tmp_path: Path) -> None:
         "cut.csv.gz": "cannot be unpacked: ",
         "cut.csv.zst": "cannot be unpacked: it breaks off",
         "noise.csv.gz": "cannot be unpacked: ",
+        "forged.ndjson.rows": "is not a segment of rows",
+        "forged.rows": "the format (no suffix) is not known",
+        "forged.arrow.rows": "cannot be read as rows: ",
     }
     assert {name for name, file in found.items() if file.error} == set(says)
     for name, text in says.items():

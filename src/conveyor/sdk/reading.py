@@ -40,10 +40,13 @@ def format_of(name: str) -> str:
     suffix = path.suffix.lower()
     if suffix in PACKED and PurePath(path.stem).suffix.lower() in (".csv", ".ndjson", ".jsonl"):
         suffix = PurePath(path.stem).suffix.lower()
+    if suffix == SUFFIX and PurePath(path.stem).suffix not in (f".{each}" for each in Format):
+        suffix = ""
     if suffix not in FORMATS:
+        known = ", ".join(each for each in FORMATS if each != SUFFIX)
         raise InputRejected(
             f"{name}: the format {suffix or '(no suffix)'} is not known",
-            hint=f"Send one of {', '.join(FORMATS)}; text may be packed as {' or '.join(PACKED)}.",
+            hint=f"Send one of {known}; text may be packed as {' or '.join(PACKED)}.",
         )
     return FORMATS[suffix]
 

@@ -104,6 +104,10 @@ def _checked_arrow(body: bytes, schema: tuple[tuple[str, str], ...] | None) -> i
 def read(path: Path, name: str, schema: Mapping[str, str] | None) -> pl.DataFrame:
     """All rows of a segment, in the order in which they came; with a schema, in its types."""
     bodies = [frame.payload for frame, _ in frames(path.read_bytes())]
+    if not bodies:
+        raise InputRejected(
+            f"{name} is not a segment of rows", hint="Rows are sent by POST; a file has another suffix."
+        )
     if format_of(name) is Format.ARROW:
         tables = [pl.read_ipc_stream(io.BytesIO(body)) for body in bodies]
         if schema is None:
