@@ -25,7 +25,7 @@ from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Arrival, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
-from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView
+from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, QuarantinedRows, StatusView
 from conveyor.errors import ConveyorError, InputRejected, Unavailable
 
 T = TypeVar("T")
@@ -130,6 +130,18 @@ class Client:
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
+        return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
+
+    def quarantined_rows(self, project: str, dataset: str, entry: str, limit: int = 20) -> QuarantinedRows:
+        return self._get(f"{_data(project, dataset)}/quarantine/{_quote(entry)}?limit={limit}", QuarantinedRows)
+
+    def release_rows(self, project: str, dataset: str, entry: str, request: requests.ReleaseRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/release", request, Message)
+
+    def drop_rows(self, project: str, dataset: str, entry: str, request: requests.DropRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/drop", request, Message)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
         return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])

@@ -10,6 +10,7 @@ from typing import TypeVar
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
+from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.secrets import Secrets
@@ -72,6 +73,7 @@ class Desk:
         self._processes = processes
         self._started = context.clock.now()
         self.reports = Reports(context)
+        self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)

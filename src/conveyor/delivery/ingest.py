@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from conveyor.delivery.lookup import latest_data, manifest_of
-from conveyor.domain import wire
+from conveyor.domain import erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
@@ -18,7 +18,7 @@ from conveyor.domain.step import IngestFile, IngestSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
-from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, QUARANTINE
+from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
 KIND = "ingest"
@@ -46,10 +46,12 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
+            erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
         spec = IngestSpec(
             data=build.config.data[run.params["dataset"]],
-            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
+            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
             schema=previous.schema if previous else None,
+            erased=erased,
         )
         environment = context.settings.envs / build.environment
         return Command(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from conveyor.domain.erasure import ErasedKeys
 from conveyor.domain.model import Parity
 from conveyor.domain.project import DataConfig
 
@@ -135,15 +136,20 @@ class IngestFile:
 
     path: str
     name: str
+    force: bool = False  # past the contract; what every dataset needs holds even so
 
 
 @dataclass(frozen=True, slots=True)
 class IngestSpec:
-    """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport."""
+    """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport.
+
+    Rows of subjects that were `erased` go to quarantine.
+    """
 
     data: DataConfig
     files: tuple[IngestFile, ...]
     schema: dict[str, str] | None = None
+    erased: tuple[ErasedKeys, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

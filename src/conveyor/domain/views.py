@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelVersion
@@ -11,7 +12,7 @@ from conveyor.domain.release import Proposal, Release
 from conveyor.domain.retention import Verdict
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
-from conveyor.domain.state import Alias
+from conveyor.domain.state import Alias, Quarantined
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,22 @@ class Accepted:
     file: str
     digest: str
     duplicate_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """`number` counts from 0 in the file; `values` are numbers, text, true or false, or null."""
+
+    number: int
+    rule: str
+    reason: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRows:
+    entry: Quarantined
+    rows: tuple[QuarantinedRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.erasure import Erasure
 from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
@@ -34,6 +35,8 @@ BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
+QUARANTINE_PAST = Collection("quarantine_past", Quarantined, index=("dataset",))  # entries that hold no rows any more
+ERASURES = Collection("erasures", Erasure, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))

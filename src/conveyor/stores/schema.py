@@ -55,6 +55,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration(3, {"tokens": ("name",)}),
+    Migration(5, {"erasures": ("dataset",), "quarantine_past": ("dataset",)}),
 )
 
 
