@@ -18,6 +18,7 @@ from conveyor.domain.dora import Dora
 from conveyor.domain.events import Event
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.odcs import Contract
 from conveyor.domain.release import Release
 from conveyor.domain.release_view import ReleaseView
 from conveyor.domain.remote import NewRemote, RemoteView
@@ -130,6 +131,12 @@ class Client:
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract", Contract)
+
+    def inferred_contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
 
     def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])

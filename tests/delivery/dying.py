@@ -14,11 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from delivery.lake import Lake
-
 from conveyor.domain import requests
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records, Transaction
+from delivery.lake import Lake
 
 _left = int(sys.argv[2])
 

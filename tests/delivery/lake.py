@@ -1,4 +1,4 @@
-"""A control plane's data side as it is: records, objects, desk, arrivals and ingests in real processes; nothing serves."""
+"""A control plane's data side as it is: records, objects, desk, arrivals, ingests in real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quarantine: shown, released through the contract of the day or past it, dropped; killed at every point of each."""
+"""The quarantine: shown, released through the contract of the day or past it, dropped; killed at every point."""
 
 from __future__ import annotations
 

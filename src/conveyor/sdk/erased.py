@@ -31,7 +31,8 @@ def rows(table: pl.DataFrame, erased: Sequence[ErasedKeys]) -> pl.DataFrame:
     for keys in erased:
         if keys.column not in table.columns or table.schema[keys.column].is_nested():
             continue
-        texts = table.select(text_of(pl.col(keys.column), table.schema[keys.column])).to_series()
+        column = table[keys.column].alias("value").to_frame()
+        texts = column.select(text_of(pl.col("value"), table.schema[keys.column])).to_series()
         known = set(keys.digests)
         hit = [text for text in texts.unique().drop_nulls().to_list() if digest(text, keys.salt) in known]
         numbers = texts.is_in(hit).fill_null(False).arg_true()

@@ -27,6 +27,14 @@ def contracts(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: A
         token = guard.who(request)
         return replace(wanted, by=f"{wanted.by} (token {token})" if wanted.by else f"token {token}")
 
+    @router.get(_BASE + "/contract")
+    def written(project: str, dataset: str) -> Response:
+        return answer(desk.contracts.written(project, dataset))
+
+    @router.get(_BASE + "/contract/inferred")
+    def inferred(project: str, dataset: str) -> Response:
+        return answer(desk.contracts.inferred(project, dataset))
+
     @router.get(_BASE + "/quarantine-past")
     def past(project: str, dataset: str, limit: int = 50) -> Response:
         return answer(desk.quarantines.past(project, dataset, limit))
