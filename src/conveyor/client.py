@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.parse
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from conveyor import errors
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.dora import Dora
+from conveyor.domain.erasure import Erasure, ErasureView
 from conveyor.domain.events import Event
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
@@ -31,6 +33,7 @@ from conveyor.errors import ConveyorError, InputRejected, Unavailable
 
 T = TypeVar("T")
 _POLL = 0.2
+_LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
 class Client:
@@ -137,6 +140,15 @@ class Client:
 
     def inferred_contract(self, project: str, dataset: str) -> Contract:
         return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
+
+    def erasures(self, project: str, dataset: str) -> list[Erasure]:
+        return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
+
+    def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
+        """Reads the whole dataset, so it may take its time."""
+        patient = copy(self)
+        patient._timeout = _LONG
+        return patient._post(f"{_data(project, dataset)}/erase", request, ErasureView)
 
     def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])

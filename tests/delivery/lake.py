@@ -139,5 +139,5 @@ class Lake:
 
 def parquet(table: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    table.write_parquet(buffer)
+    table.write_parquet(buffer, compression="snappy")  # not as ingest writes it
     return buffer.getvalue()

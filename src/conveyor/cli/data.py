@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from conveyor.cli import contract, lifecycle, quarantine
+from conveyor.cli import contract, erase, lifecycle, quarantine
 from conveyor.cli.output import ago, say, say_json, table
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(contract.app, name="contract")
 app.command("infer")(contract.infer)
+app.command("erase")(erase.erase)
+app.command("erasures")(erase.erasures)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

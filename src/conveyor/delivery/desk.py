@@ -10,6 +10,7 @@ from typing import TypeVar
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
 from conveyor.delivery.contract_desk import ContractDesk
+from conveyor.delivery.erase import EraseDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.remote_desk import RemoteDesk
@@ -75,6 +76,7 @@ class Desk:
         self._started = context.clock.now()
         self.reports = Reports(context)
         self.contracts = ContractDesk(context)
+        self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
         self.tokens = Tokens(context)

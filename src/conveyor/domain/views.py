@@ -8,6 +8,7 @@ from typing import Any
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelVersion
+from conveyor.domain.references import ObjectSum
 from conveyor.domain.release import Proposal, Release
 from conveyor.domain.retention import Verdict
 from conveyor.domain.rollout import Rollout
@@ -118,6 +119,7 @@ class Collected:
     kept: int
     kept_bytes: int
     verdicts: tuple[Verdict, ...]  # what goes first, the largest first
+    objects: tuple[ObjectSum, ...] = ()  # of the object store, in sums: there are many
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,15 @@ def contracts(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: A
     def inferred(project: str, dataset: str) -> Response:
         return answer(desk.contracts.inferred(project, dataset))
 
+    @router.get(_BASE + "/erasures")
+    def erasures(project: str, dataset: str) -> Response:
+        return answer(desk.erasures.past(project, dataset))
+
+    @router.post(_BASE + "/erase")
+    async def erase(project: str, dataset: str, request: Request) -> Response:
+        wanted = await asked(request, requests.Erase)
+        return answer(await run_in_threadpool(desk.erasures.erase, project, dataset, wanted))
+
     @router.get(_BASE + "/quarantine-past")
     def past(project: str, dataset: str, limit: int = 50) -> Response:
         return answer(desk.quarantines.past(project, dataset, limit))
