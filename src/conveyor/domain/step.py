@@ -11,7 +11,7 @@ from typing import Any
 
 from conveyor.domain.erasure import ErasedKeys
 from conveyor.domain.model import Parity
-from conveyor.domain.project import DataConfig
+from conveyor.domain.project import DataConfig, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class TrainSpec:
     baseline: str | None = None  # "logistic"
     parity_tolerance: float = 1e-4
     seed: int = 0
+    rules: Rules = field(default_factory=dict)  # of the datasets' contracts
 
 
 @dataclass(frozen=True, slots=True)

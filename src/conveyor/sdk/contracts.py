@@ -83,7 +83,7 @@ def condition(rule: Rule, dtype: pl.DataType) -> pl.Expr:
     if rule.kind is RuleKind.NOT_NULL:
         return column.is_null() | nan
     if rule.kind is RuleKind.ONE_OF:
-        return ~column.is_in(list(rule.value))
+        return ~column.is_in(choices(list(rule.value), dtype))
     if rule.kind is RuleKind.PATTERN:
         return ~column.str.contains(rule.value)
     if rule.kind is RuleKind.MIN_LENGTH:
@@ -91,6 +91,11 @@ def condition(rule: Rule, dtype: pl.DataType) -> pl.Expr:
     if rule.kind is RuleKind.MAX_LENGTH:
         return column.str.len_chars().gt(rule.value)
     return column.is_not_null() & ~column.is_first_distinct()
+
+
+def choices(values: list[Any], dtype: pl.DataType) -> pl.Series | list[Any]:
+    """As the column has them: whole numbers are values of a float column too."""
+    return pl.Series(values, dtype=dtype, strict=False) if dtype.is_float() else values
 
 
 def bound(value: Any, dtype: pl.DataType) -> Any:
