@@ -71,7 +71,7 @@ def test_rules_accept_what_they_were_inferred_from(table: pl.DataFrame, keyed: b
     )
     rules = infer(table.lazy(), key=key)
     data = pasted(table, key, contract_text.toml("d", rules))
-    assert rules_of(data.rules) == rules
+    assert set(map(repr, rules_of(data.rules))) == set(map(repr, rules))
     assert contracts.failures(table, "t", data).rows() == []
 
 

@@ -73,11 +73,10 @@ def show(
         return
     held = found.entry
     say(f"{held.name}  {held.file}: {held.rows:,} rows held, {len(found.rows):,} shown")
-    columns = list(found.rows[0].values) if found.rows else []
     if found.rows:
         table(
-            ("row", "reason", *columns),
-            [(row.number, row.reason, *(row.values[column] for column in columns)) for row in found.rows],
+            ("row", "reason", *found.columns),
+            [(row.number, row.reason, *(row.values[column] for column in found.columns)) for row in found.rows],
         )
 
 

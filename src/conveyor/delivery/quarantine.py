@@ -46,7 +46,8 @@ class QuarantineDesk:
         if entry.state != "held":
             return QuarantinedRows(entry, ())
         table = self._table(entry).head(max(0, min(limit, 10_000)))
-        return QuarantinedRows(entry, tuple(_row(values) for values in table.to_dicts()))
+        columns = tuple(name for name in table.columns if name not in RESERVED)
+        return QuarantinedRows(entry, tuple(_row(values) for values in table.to_dicts()), columns)
 
     def release(self, project: str, dataset: str, word: str, request: requests.ReleaseRows) -> Message:
         entry = self._entry(project, dataset, word)

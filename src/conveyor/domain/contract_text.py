@@ -20,6 +20,7 @@ _CHECKS = {
     RuleKind.UNIQUE: "unique",
     RuleKind.PATTERN: "str_contains",
 }
+_ORDER = list(dict.fromkeys((RuleKind.TYPE, RuleKind.NOT_NULL, RuleKind.UNIQUE, *RuleKind)))
 _TYPES = {
     "number": "pl.Float64",
     "integer": "pl.Int64",
@@ -31,10 +32,11 @@ _TYPES = {
 
 
 def toml(name: str, rules: Iterable[Rule]) -> str:
-    """`[data.NAME.rules]`, a line a column."""
-    columns: dict[str, list[str]] = {}
-    for rule in rules:
-        columns.setdefault(rule.column, []).append(f"{rule.kind} = {toml_value(rule.value)}")
+    """`[data.NAME.rules]`, a line a column in the order in which they come first."""
+    rules = tuple(rules)
+    columns: dict[str, list[str]] = {rule.column: [] for rule in rules}
+    for rule in sorted(rules, key=lambda rule: _ORDER.index(rule.kind)):
+        columns[rule.column].append(f"{rule.kind} = {toml_value(rule.value)}")
     lines = "".join(f"{toml_key(column)} = {{ {', '.join(demands)} }}\n" for column, demands in columns.items())
     return f"[data.{toml_key(name)}.rules]\n{lines}"
 

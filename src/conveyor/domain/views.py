@@ -105,8 +105,11 @@ class QuarantinedRow:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRows:
+    """`columns` in the order of the file."""
+
     entry: Quarantined
     rows: tuple[QuarantinedRow, ...]
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
