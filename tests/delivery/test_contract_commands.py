@@ -86,12 +86,12 @@ def test_quarantine(run: Run, lake: Lake) -> None:
     assert shown[2].startswith("8    amount = 500.0 must be at most 100  8")
     assert "no row number" in run("quarantine", "release", "payments", entry.name, "--rows", "x", code=1)
     released = run("quarantine", "release", "payments", entry.name, "--rows", "8-8", "--force", "--reason", "a VIP")
-    assert "1 row of a.parquet are put back as they are" in released
+    assert "1 row of a.parquet put back as they are" in released
     assert "2 rows" not in run("quarantine", "payments")
-    assert "were dropped" in run("quarantine", "drop", "payments", entry.name, "--reason", "noise")
+    assert "of a.parquet dropped" in run("quarantine", "drop", "payments", entry.name, "--reason", "noise")
     assert "Nothing is in quarantine" in run("quarantine", "payments")
     past = run("quarantine", "list", "payments", "--all")
-    assert "released 1 rows" in past
+    assert "released 1 row " in past
     assert "(token admin): a VIP (past the contract)" in past
     assert "(token admin): noise" in past
     assert "no dataset 'nope'" in run("quarantine", "list", "nope", code=1)
@@ -135,7 +135,7 @@ def test_erase(run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch, url: str) 
     assert lake.rows().filter(customer=102).height == 2
     monkeypatch.setattr("sys.stdin", io.StringIO("102\n"))
     done = run("erase", "payments", "--key", "customer=-", "--now", "--reason", "asked for it")
-    assert "2 rows taken out of 1 version" in done
+    assert "2 rows were taken out of 1 version" in done
     assert "objects were deleted" in done
     assert lake.rows().filter(customer=102).height == 0
     assert "It was erased before; nothing is left of it." in run("erase", "payments", "--key", "customer=102")

@@ -43,7 +43,7 @@ def test_rows_go_back_through_the_present_contract(lake: Lake) -> None:
 
     lake.contract("[data.payments.rules]\namount = { min = 0, max = 154 }\n")
     said = desk.release("shop", "payments", entry.id, ME)
-    assert said.message.startswith("3 rows of a.parquet are put back through the present contract")
+    assert said.message.startswith("3 rows of a.parquet put back through the present contract")
     lake.settle()
     assert lake.rows()["id"].to_list() == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     (again,) = lake.held()

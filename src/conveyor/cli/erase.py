@@ -58,16 +58,16 @@ def erasures(name: str, project: Project = "", as_json: Json = False) -> None:
 
 def told(view: ErasureView) -> list[str]:
     """What was done, or would be, in sentences."""
-    did, erasure = ("would be " if view.dry_run else ""), view.erasure
+    did, erasure = ("would be" if view.dry_run else "were"), view.erasure
     touched = [model for model in erasure.models if model.touched]
     if not erasure.versions and not erasure.quarantined and not erasure.originals:
         lines = ["No row has it." if not view.known else "It was erased before; nothing is left of it."]
     else:
         versions = f"{len(erasure.versions)} version{'' if len(erasure.versions) == 1 else 's'}"
-        lines = [f"{erasure.rows:,} rows {did}taken out of {versions}, {erasure.quarantined:,} out of the quarantine."]
+        lines = [f"{erasure.rows:,} rows {did} taken out of {versions}, {erasure.quarantined:,} out of the quarantine."]
     if erasure.originals:
         files = ", ".join(erasure.originals[:5]) + (" …" if len(erasure.originals) > 5 else "")
-        lines.append(f"The original bytes of {len(erasure.originals)} files {did}given up with it: {files}.")
+        lines.append(f"The original bytes of {len(erasure.originals)} files {did} given up with it: {files}.")
     for model in touched:
         rows = f"{model.training:,} rows trained on, {model.holdout:,} judged by"
         lines.append(f"Model {model.id} ({model.status}): {rows}{'' if model.exact else ', at most or through steps'}.")

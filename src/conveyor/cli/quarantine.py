@@ -48,11 +48,11 @@ def list_(
         return
     for entry in found:
         reasons = ", ".join(f"{rule}: {rows:,}" for rule, rows in entry.reasons.items())
-        held = f"{entry.rows:,} rows ({reasons})" if entry.rows else entry.state
+        held = f"{_rows(entry.rows)} ({reasons})" if entry.rows else entry.state
         say(f"{entry.name}  {entry.file}: {held}; {ago(entry.created)}")
         for act in entry.acts if every else ():
             why = f": {act.why}" if act.why else ""
-            say(f"          {act.what} {act.rows:,} rows {ago(act.at)} by {act.by}{why}")
+            say(f"          {act.what} {_rows(act.rows)} {ago(act.at)} by {act.by}{why}")
     if not found:
         say("Nothing is in quarantine.")
 
@@ -72,7 +72,7 @@ def show(
         say_json(found)
         return
     held = found.entry
-    say(f"{held.name}  {held.file}: {held.rows:,} rows held, {len(found.rows):,} shown")
+    say(f"{held.name}  {held.file}: {_rows(held.rows)} held, {len(found.rows):,} shown")
     if found.rows:
         table(
             ("row", "reason", *found.columns),
@@ -101,6 +101,10 @@ def drop(name: str, entry: Entry, why: Why = "", project: Project = "") -> None:
     client = lifecycle.client()
     request = requests.DropRows(getpass.getuser(), why)
     say(client.drop_rows(client.project(project), name, entry, request).message)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -66,7 +66,7 @@ class QuarantineDesk:
             id=f"{project}/{dataset}/{digest}/{entry.name}-{number}",
             project=project,
             name=dataset,
-            file=f"released-{entry.name}-{number}-{PurePath(entry.file).name}.parquet",
+            file=f"released-{entry.name}-{number}-{PurePath(entry.file).name.removesuffix('.parquet')}.parquet",
             digest=digest,
             created=self._context.clock.now(),
             origin=entry.id,
@@ -96,8 +96,7 @@ class QuarantineDesk:
             tx.append(told)
         self._poke()
         how = "as they are" if request.force else "through the present contract"
-        rows = f"{act.rows:,} row{'' if act.rows == 1 else 's'}"
-        return Message(f"{rows} of {entry.file} are put back {how}, as {arrival.file}")
+        return Message(f"{_rows(act.rows)} of {entry.file} put back {how}, as {arrival.file}")
 
     def drop(self, project: str, dataset: str, word: str, request: requests.DropRows) -> Message:
         entry = self._entry(project, dataset, word)
@@ -119,9 +118,8 @@ class QuarantineDesk:
                     rows=act.rows, reasons=act.reasons, by=act.by, why=act.why,
                 )
             )  # fmt: skip
-        return Message(
-            f"{act.rows:,} rows of {entry.file} were dropped; which and why is kept, their bytes go with `conveyor gc`"
-        )
+        kept = "which and why is kept, their bytes go with `conveyor gc`"
+        return Message(f"{_rows(act.rows)} of {entry.file} dropped; {kept}")
 
     def _entry(self, project: str, dataset: str, word: str) -> Quarantined:
         with self._context.records.read() as tx:
@@ -194,6 +192,10 @@ def _chosen(table: pl.DataFrame, numbers: Sequence[int], entry: Quarantined) -> 
             hint=f"It holds {', '.join(map(str, sorted(held)[:10]))}{' …' if len(held) > 10 else ''}.",
         )
     return table.filter(pl.col(_ROW).is_in(sorted(set(numbers))))
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _done(entry: Quarantined, what: str, numbers: Sequence[int]) -> Act | None:
