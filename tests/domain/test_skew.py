@@ -51,5 +51,7 @@ def test_gaps_whole_numbers_and_what_cannot_be_checked() -> None:
         "a:not_null": 1, "a:type": 1, "c:type": 1, "c:max": 1,
     }  # fmt: skip
     assert skew.broken(np.array([[7, -5, 0]], np.float32)) == {}
+    huge = Skew(NAMES, rules_of({"a": {"max": 1e300, "min": -(2**62), "one_of": [1e300, 1]}}))
+    assert huge.broken(np.array([[1, 0, 0], [3e38, 0, 0]] * 5, np.float32)) == {"a:one_of": 5}
     assert Skew(NAMES, ()).broken(np.array([[np.nan, -5, 0]], np.float32)) == {}
     assert Rule("a", RuleKind.MIN, 0) not in served([Rule("z", RuleKind.MIN, 0)], NAMES)

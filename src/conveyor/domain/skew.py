@@ -54,20 +54,15 @@ class Skew:
         self._places = {name: place for place, name in enumerate(features)}
         self._low = np.full(len(features), -np.inf, np.float32)
         self._high = np.full(len(features), np.inf, np.float32)
-        for rule in self.rules:
-            bounds = {RuleKind.MIN: self._low, RuleKind.MAX: self._high}.get(rule.kind)
-            if bounds is not None:
-                bounds[self._places[rule.column]] = rule.value
-        bounded = (RuleKind.MIN, RuleKind.MAX)
-        self._bounded = any(rule.kind in bounded for rule in self.rules)
-        self._others = tuple(rule for rule in self.rules if rule.kind not in bounded)
-        self._choices = {
-            rule.column: np.array(rule.value, np.float32) for rule in self.rules if rule.kind is RuleKind.ONE_OF
-        }
-        self._not_null = np.array(
-            [self._places[rule.column] for rule in self.rules if rule.kind is RuleKind.NOT_NULL], np.intp
-        )
-
+        with np.errstate(over="ignore"):  # what single precision cannot hold is no bound
+            for rule in self.rules:
+                bounds = {RuleKind.MIN: self._low, RuleKind.MAX: self._high}.get(rule.kind)
+                if bounds is not None:
+                    bounds[self._places[rule.column]] = rule.value
+            self._choices = {
+                rule.column: np.array(rule.value, np.float32) for rule in self.rules if rule.kind is RuleKind.ONE_OF
+            }
+        self._sets = {name: frozenset(values.tolist()) for name, values in self._choices.items()}
         self._checks = tuple(self._check(place) for place in sorted({self._places[r.column] for r in self.rules}))
 
     def broken(self, rows: Floats) -> dict[str, int]:
@@ -79,7 +74,7 @@ class Skew:
     def _check(self, place: int) -> tuple[int, float, float, frozenset[float] | None, bool]:
         """What a good value of a feature is: within bounds, one of the choices, whole."""
         name = next(name for name, at in self._places.items() if at == place)
-        choices = frozenset(self._choices[name].tolist()) if name in self._choices else None
+        choices = self._sets.get(name)
         whole = any(rule.column == name and rule.kind is RuleKind.TYPE for rule in self.rules)
         return place, float(self._low[place]), float(self._high[place]), choices, whole
 
@@ -95,35 +90,29 @@ class Skew:
         return True
 
     def _counted(self, rows: Floats) -> dict[str, int]:
+        """By whole arrays; a rule whose feature has no odd value is not looked at."""
+        broken = {
+            RuleKind.MIN: (rows < self._low).sum(axis=0).tolist(),
+            RuleKind.MAX: (rows > self._high).sum(axis=0).tolist(),
+            RuleKind.NOT_NULL: np.isnan(rows).sum(axis=0).tolist(),
+        }
         found: dict[str, int] = {}
-        if self._bounded and ((rows < self._low) | (rows > self._high)).any():
-            for rule in self.rules:
-                if rule.kind is RuleKind.MIN:
-                    self._count(found, rule, rows < self._low)
-                elif rule.kind is RuleKind.MAX:
-                    self._count(found, rule, rows > self._high)
-        gaps = len(self._not_null) > 0 and np.isnan(rows).any()
-        for rule in self._others:
-            if rule.kind is RuleKind.NOT_NULL:
-                if gaps:
-                    self._count(found, rule, np.isnan(rows))
-                continue
-            column = rows[:, self._places[rule.column]]
-            count = int(self._odd(rule, column).sum())
+        for rule in self.rules:
+            place = self._places[rule.column]
+            counts = broken.get(rule.kind)
+            count = counts[place] if counts is not None else self._odd(rule, rows[:, place])
             if count:
                 found[rule.name] = count
         return found
 
-    def _odd(self, rule: Rule, column: Floats) -> npt.NDArray[np.bool_]:
-        """A gap is no value, so it breaks no rule but `not_null`."""
+    def _odd(self, rule: Rule, column: Floats) -> int:
+        """Values that are none of the choices, or not whole. A gap is no value, so it breaks no rule but `not_null`."""
+        if len(column) <= FEW:
+            choices = self._sets.get(rule.column, frozenset()) if rule.kind is RuleKind.ONE_OF else None
+            values = [value for value in column.tolist() if value == value]
+            return sum(value not in choices if choices is not None else not value.is_integer() for value in values)
         if rule.kind is RuleKind.ONE_OF:
-            odd: npt.NDArray[np.bool_] = ~(column[:, None] == self._choices[rule.column]).any(axis=1)
+            odd = ~(column[:, None] == self._choices[rule.column]).any(axis=1)
         else:
             odd = column != np.rint(column)
-        odd &= ~np.isnan(column)
-        return odd
-
-    def _count(self, found: dict[str, int], rule: Rule, broken: npt.NDArray[np.bool_]) -> None:
-        count = int(broken[:, self._places[rule.column]].sum())
-        if count:
-            found[rule.name] = count
+        return int((odd & ~np.isnan(column)).sum())
