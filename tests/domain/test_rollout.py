@@ -30,6 +30,7 @@ from conveyor.domain.routing import Bin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=1)
+WARM = timedelta(seconds=2)
 LIMIT = 3000  # turns of a second; far more than any of these plans may take
 
 seconds = st.integers(0, 10).map(lambda value: timedelta(seconds=value))
@@ -173,7 +174,7 @@ def test_a_failed_migration_aborts_before_anything_starts() -> None:
 
 def _canary(plan_: Plan, new: Counts, old: Counts, after: timedelta = timedelta(0), **more: int) -> Rollout:
     target = TargetSeen(2, 2, new=new, old=old, **more)
-    rollout = replace(_rollout(), phase=Phase.CANARY)
+    rollout = replace(_rollout(), phase=Phase.CANARY, started=NOW, warm=after >= WARM)
     return decide(rollout, plan_, Seen({"web": target}, routes_applied=True), NOW + after)
 
 
@@ -203,8 +204,15 @@ def _times(*milliseconds: float) -> Counts:
 def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not() -> None:
     chosen = plan({"web": RolloutConfig()})
     live = _times(*([4.0] * 180 + [40.0] * 20))
-    warm = timedelta(seconds=2)
+    warm = WARM
     assert _canary(chosen, _times(*[40.0] * 30), live).phase is Phase.CANARY, "first requests fill caches"
+    cold = replace(_rollout(), phase=Phase.CANARY, started=NOW)
+    first = Seen({"web": TargetSeen(2, 2, new=_times(*[40.0] * 30), old=live)}, routes_applied=True)
+    warmed = decide(cold, chosen, first, NOW + warm)
+    assert (warmed.phase, warmed.warm) == (Phase.CANARY, True), "what came before is not held against it later"
+    for more, phase in (([4.0] * 30, Phase.CANARY), ([40.0] * 30, Phase.ABORTING)):
+        then = Seen({"web": TargetSeen(2, 2, new=_times(*[40.0] * 30, *more), old=live)}, routes_applied=True)
+        assert decide(warmed, chosen, then, NOW + warm + STEP).phase is phase
     slow = _canary(chosen, _times(*[40.0] * 30), live, warm)
     assert slow.phase is Phase.ABORTING
     assert "took more than 19 ms for 30 of 30 requests, the live version for 20 of 200" in slow.abort
@@ -216,7 +224,7 @@ def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not(
 def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_what_follows() -> None:
     """Ten requests a minute at a canary share of 5 %: one request every two minutes."""
     for outcome, phase in (("promote", Phase.CANARY), ("abort", Phase.ABORTING)):
-        chosen = plan({"web": RolloutConfig(insufficient=outcome)})
+        chosen = plan({"web": RolloutConfig(insufficient=outcome, hold=timedelta(minutes=2))})
         assert chosen.deadline == timedelta(minutes=10)
         for minutes in range(10):
             waiting = _canary(chosen, Counts(minutes // 2, 0), Counts(minutes * 10, 0), timedelta(minutes=minutes))
@@ -226,6 +234,29 @@ def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_
         assert ended.verdict.startswith(f"{Verdict.INSUFFICIENT}: web saw 5 requests at 5 %")
     enough = _canary(plan({"web": RolloutConfig()}), Counts(200, 0), Counts(2000, 0), timedelta(minutes=2))
     assert (enough.phase, enough.step, enough.verdict) == (Phase.CANARY, 1, "pass")
+
+
+def test_where_nobody_asks_any_version_a_step_waits_no_longer_than_its_hold() -> None:
+    nobody = Counts(1000, 0)  # all before this step
+    for outcome, ends in (("promote", timedelta(seconds=30)), ("abort", timedelta(seconds=150))):
+        chosen = plan({"web": RolloutConfig(insufficient=outcome)})
+        seen = Seen({"web": TargetSeen(2, 2, old=nobody)}, routes_applied=True)
+        waiting = replace(_rollout(), phase=Phase.CANARY, live={"web": nobody})
+        assert decide(waiting, chosen, seen, NOW + ends - STEP) == waiting
+        ended = decide(waiting, chosen, seen, NOW + ends)
+        assert (ended.phase, ended.step) == ((Phase.CANARY, 1) if outcome == "promote" else (Phase.ABORTING, 0))
+        assert ended.verdict == f"{Verdict.INSUFFICIENT}: web saw 0 requests at 5 %"
+
+
+def test_a_first_release_and_one_that_a_newer_push_follows_are_not_watched() -> None:
+    chosen, seen = plan({"web": RolloutConfig()}), Seen({"web": TargetSeen(2, 2)}, routes_applied=True)
+    live = replace(_rollout(), phase=Phase.LIVE)
+    assert decide(live, chosen, seen, NOW + chosen.watch - STEP) == live
+    assert decide(replace(live, previous=None), chosen, seen, NOW).phase is Phase.DRAIN
+    followed = decide(replace(live, successor="0123456789"), chosen, seen, NOW)
+    assert (followed.phase, followed.note) == (Phase.DRAIN, "watched no longer: push 01234567 is ready")
+    broken = Seen({"web": TargetSeen(2, 2, "exit code 1")}, routes_applied=True)
+    assert decide(replace(live, successor="0123456789"), chosen, broken, NOW).phase is Phase.ABORTING
 
 
 def test_a_pause_holds_a_rollout_but_not_its_faults_and_ends_by_itself() -> None:

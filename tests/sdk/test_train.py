@@ -95,7 +95,11 @@ def test_the_contracts_rules_of_features_go_with_the_model(rows: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "kind", ["logistic", "bare logistic", "tree", "forest", "scaled forest", "boosting", "imputed", "columns"]
+    "kind",
+    [
+        *("logistic", "bare logistic", "tree", "forest", "scaled forest", "boosting", "histograms"),
+        *("scaled histograms", "imputed", "columns"),
+    ],
 )
 def test_the_onnx_form_scores_as_the_native_estimator(kind: str, rows: Path, tmp_path: Path) -> None:
     report = run(spec_for(rows, "train", params={"kind": kind}, slices=("c",), baseline="logistic"), tmp_path)
