@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -221,6 +222,10 @@ def test_models_are_named_that_were_trained_on_the_rows(lake: Lake) -> None:
     _trained(lake, 2, "direct", start + timedelta(days=1), start + timedelta(days=2))  # none but one to judge by
     _trained(lake, 3, "direct", start + timedelta(days=5), start + timedelta(days=6))
     rows = _trained(lake, 4, "stepped", start, start + timedelta(hours=12))
+    with lake.context.records.transaction() as tx:
+        open_run = replace(tx.need(RUNS, "run4"), id="run5", state=RunState.RUNNING, steps=())
+        tx.put(RUNS, open_run)
+    part = lake_parts(lake, lake.version())[0].digest
     view = lake.desk.erasures.erase("shop", "payments", requests.Erase("customer", "102", now=True))
     said = {model.id: (model.exact, model.training, model.holdout, model.touched) for model in view.erasure.models}
     assert said == {
@@ -230,7 +235,12 @@ def test_models_are_named_that_were_trained_on_the_rows(lake: Lake) -> None:
         "shop/stepped@4": (False, 2, 0, True),
     }
     assert lake.told("data.erased")[0]["models"] == ["shop/direct@1", "shop/direct@2", "shop/stepped@4"]
+    assert view.erasure.runs == ("run5",)
+    assert lake.context.objects.has(part)  # which the open run may be reading
     assert not lake.context.objects.has(rows)  # what a step had left of the rows
+    with lake.context.records.transaction() as tx:
+        tx.put(RUNS, replace(open_run, state=RunState.FAILED))
+    lake.desk.erasures.erase("shop", "payments", requests.Erase("customer", "102", now=True))
     assert holds(lake) == []
 
 

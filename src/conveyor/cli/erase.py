@@ -71,6 +71,8 @@ def told(view: ErasureView) -> list[str]:
     for model in touched:
         rows = f"{model.training:,} rows trained on, {model.holdout:,} judged by"
         lines.append(f"Model {model.id} ({model.status}): {rows}{'' if model.exact else ', at most or through steps'}.")
+    if erasure.runs:
+        lines.append(f"Under way on them: run {', '.join(erasure.runs)}; `conveyor run cancel` ends a run.")
     for file in erasure.unread:
         lines.append(f"{file} was refused and cannot be read: look into it yourself.")
     if view.waiting:

@@ -18,6 +18,8 @@ from conveyor.domain import requests, wire
 from conveyor.domain.erasure import Erasure, ErasureView, TouchedModel
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import DataConfig
+from conveyor.domain.references import reads
+from conveyor.domain.run import RunState
 from conveyor.domain.state import Act
 from conveyor.domain.step import TrainingReport
 from conveyor.engine.context import Context
@@ -93,14 +95,18 @@ class EraseDesk:
         nothing = plan.empty and known
         if request.dry_run or nothing:
             return view
-        return view if self._commit(found, plan, erasure) else None
+        committed = self._commit(found, plan, erasure)
+        return replace(view, erasure=committed) if committed else None
 
-    def _commit(self, found: Found, plan: Plan, erasure: Erasure) -> bool:
+    def _commit(self, found: Found, plan: Plan, erasure: Erasure) -> Erasure | None:
         context, project = self._context, erasure.dataset.partition("/")[0]
         with context.records.transaction() as tx:
             if look(tx, erasure.dataset) != found:
-                return False
+                return None
             erasure = replace(erasure, at=context.clock.now())
+            open_runs = tx.find(RUNS, where={"project": project, "state": RunState.RUNNING}, limit=10_000)
+            under_way = [run.id for run in open_runs if run.kind != "ingest" and reads(run, erasure)]
+            erasure = replace(erasure, runs=tuple(under_way))
             for version in plan.versions:
                 tx.put(DATASET_VERSIONS, version)
             for entry in plan.entries:
@@ -125,7 +131,7 @@ class EraseDesk:
                     why=erasure.why,
                 )
             )
-        return True
+        return erasure
 
     def _models(self, project: str, data: DataConfig, plan: Plan) -> tuple[TouchedModel, ...]:
         with self._context.records.read() as tx:

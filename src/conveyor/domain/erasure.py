@@ -53,6 +53,7 @@ class Erasure:
     unread: tuple[str, ...] = ()  # refused files that could not be looked into
     objects: tuple[str, ...] = ()
     models: tuple[TouchedModel, ...] = ()
+    runs: tuple[str, ...] = ()  # trainings that were under way on such a version
 
 
 @dataclass(frozen=True, slots=True)
