@@ -144,6 +144,9 @@ class Client:
     def erasures(self, project: str, dataset: str) -> list[Erasure]:
         return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
 
+    def lift_erasure(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
+        return self._post(f"{_data(project, dataset)}/erasures/{_quote(id_)}/lift", request, Message)
+
     def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
         """Reads the whole dataset, so it may take its time."""
         patient = copy(self)

@@ -147,7 +147,16 @@ def test_what_names_nobody_is_refused_or_only_remembered(lake: Lake) -> None:
     lake.land("new.parquet", payments(range(60, 62), day=6).with_columns(customer=pl.lit(999)))
     lake.settle()
     assert lake.versions() == before
-    assert lake.held()[0].reasons == {"erased": 2}
+    (entry, *_) = lake.held()
+    assert entry.reasons == {"erased": 2}
+    with pytest.raises(NotFound, match="has no erasure 'x'"):
+        lake.desk.erasures.lift("shop", "payments", "x", requests.Lift())
+    lake.desk.erasures.lift("shop", "payments", view.erasure.id, requests.Lift("ann", "a typing error"))
+    assert "lifted already" in lake.desk.erasures.lift("shop", "payments", view.erasure.id, requests.Lift()).message
+    lake.desk.quarantines.release("shop", "payments", entry.name, requests.ReleaseRows())
+    lake.settle()
+    assert lake.rows().filter(customer=999).height == 2
+    assert not erase("shop", "payments", requests.Erase("customer", "999", dry_run=True)).known
     assert Subject("customer", "1").match(pl.Schema({"customer": pl.List(pl.Int8)})) is None
 
 

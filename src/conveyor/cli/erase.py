@@ -43,17 +43,27 @@ def erase(
         say(line)
 
 
-def erasures(name: str, project: Project = "", as_json: Json = False) -> None:
+def erasures(
+    name: str,
+    lift: Annotated[str, typer.Option(help="Let such rows come again: the erasure's id. What went stays gone.")] = "",
+    why: Annotated[str, typer.Option("--reason", help="Why it is lifted; it is kept on record.")] = "",
+    project: Project = "",
+    as_json: Json = False,
+) -> None:
     """What was erased, when and by whom; never whose rows. Example: conveyor data erasures transactions"""
     client = lifecycle.client()
+    if lift:
+        say(client.lift_erasure(client.project(project), name, lift, requests.Lift(getpass.getuser(), why)).message)
+        return
     found = client.erasures(client.project(project), name)
     if as_json:
         say_json(found)
         return
     rows = [
-        (each.id, each.column, f"{each.rows:,}", len(each.versions), ago(each.at), each.by, each.why) for each in found
+        (each.id, each.column, f"{each.rows:,}", len(each.versions), ago(each.at), each.by, each.why, each.lifted)
+        for each in found
     ]
-    table(("erasure", "column", "rows", "versions", "when", "by", "why"), rows)
+    table(("erasure", "column", "rows", "versions", "when", "by", "why", "lifted"), rows)
 
 
 def told(view: ErasureView) -> list[str]:

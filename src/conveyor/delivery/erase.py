@@ -22,6 +22,7 @@ from conveyor.domain.references import reads
 from conveyor.domain.run import RunState
 from conveyor.domain.state import Act
 from conveyor.domain.step import TrainingReport
+from conveyor.domain.views import Message
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, NotFound
 from conveyor.sdk import erased
@@ -41,6 +42,22 @@ class EraseDesk:
         with self._context.records.read() as tx:
             configured(latest_build(tx, project), project, dataset)
             return tx.find(ERASURES, where={"dataset": f"{project}/{dataset}"}, limit=1000)
+
+    def lift(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
+        context, by = self._context, request.by or "a person"
+        with context.records.transaction() as tx:
+            erasure = tx.get(ERASURES, id_)
+            if erasure is None or erasure.dataset != f"{project}/{dataset}":
+                raise NotFound(
+                    f"{dataset} has no erasure {id_!r}", hint=f"`conveyor data erasures {dataset}` names them."
+                )
+            if erasure.lifted:
+                return Message(f"erasure {id_} was lifted already: {erasure.lifted}")
+            said = f"{context.clock.now():%Y-%m-%d %H:%M} UTC by {by}" + (f": {request.why}" if request.why else "")
+            tx.put(ERASURES, replace(erasure, lifted=said))
+            subject = f"data/{erasure.dataset}"
+            tx.append(context.event("data.erasure_lifted", subject, project, erasure=id_, by=by, why=request.why))
+        return Message(f"erasure {id_} is lifted: such rows may come again; what is in quarantine can be released")
 
     def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
         """Raises Conflict when the dataset changes again and again while its rows are looked through."""
@@ -67,7 +84,9 @@ class EraseDesk:
         now, by = context.clock.now(), request.by or "a person"
         salt = found.erasures[0].salt if found.erasures else secrets.token_hex(32)
         digest = erased.digest(subject.text, salt)
-        known = any((each.column, each.digest) == (subject.column, digest) for each in found.erasures)
+        known = any(
+            (each.column, each.digest) == (subject.column, digest) and not each.lifted for each in found.erasures
+        )
         id_ = context.new_id()
         keep = digest_bytes if request.dry_run else context.objects.put
         planner = Planner(context.objects, data, subject, id_, Act("erased", 0, {}, now, by, request.why), keep)

@@ -54,6 +54,7 @@ class Erasure:
     objects: tuple[str, ...] = ()
     models: tuple[TouchedModel, ...] = ()
     runs: tuple[str, ...] = ()  # trainings that were under way on such a version
+    lifted: str = ""  # since when, by whom and why such rows may come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,10 @@ class ErasureView:
 
 
 def keys(erasures: Iterable[Erasure]) -> tuple[ErasedKeys, ...]:
-    """By column and salt."""
+    """By column and salt; those that were lifted hold nothing back."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for each in erasures:
+        if each.lifted:
+            continue
         found.setdefault((each.column, each.salt), {})[each.digest] = None
     return tuple(ErasedKeys(column, salt, tuple(digests)) for (column, salt), digests in found.items())

@@ -24,6 +24,7 @@ CATALOGUE: dict[str, str] = {
     "data.released": "rows were put back from quarantine, through the present contract or as they are",
     "data.dropped": "rows in quarantine were given up; what and why is kept",
     "data.erased": "a subject's rows were taken out of all versions of a dataset",
+    "data.erasure_lifted": "rows of an erased subject may come again",
     "data.refused": "a file could not be taken; it is kept, and the reason is stated",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",

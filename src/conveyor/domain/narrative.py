@@ -195,6 +195,9 @@ SENTENCES: dict[str, Told] = {
     "data.released": _released,
     "data.dropped": lambda e: f"{e.data['by']} dropped {_rows(e.data['rows'])} of {e.data['file']}{_because(e, 'why')}",
     "data.erased": _erased,
+    "data.erasure_lifted": lambda e: (
+        f"{e.data['by']} lifted erasure {e.data['erasure']} of {_name(e)}: such rows may come again{_because(e, 'why')}"
+    ),
     "data.refused": _refused_file,
     "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
     "governor.decided": _decided,

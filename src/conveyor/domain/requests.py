@@ -100,6 +100,14 @@ class Erase:
 
 
 @dataclass(frozen=True, slots=True)
+class Lift:
+    """Rows of an erased subject may come again; what was erased stays so."""
+
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SetSecret:
     """The value travels once, in this direction; it is not shown where the request is."""
 

@@ -39,6 +39,11 @@ def contracts(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: A
     def erasures(project: str, dataset: str) -> Response:
         return answer(desk.erasures.past(project, dataset))
 
+    @router.post(_BASE + "/erasures/{id_}/lift")
+    async def lift(project: str, dataset: str, id_: str, request: Request) -> Response:
+        wanted = await asked(request, requests.Lift)
+        return answer(await run_in_threadpool(desk.erasures.lift, project, dataset, id_, wanted))
+
     @router.post(_BASE + "/erase")
     async def erase(project: str, dataset: str, request: Request) -> Response:
         wanted = await asked(request, requests.Erase)
