@@ -68,9 +68,7 @@ class IngestRecipe:
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
         if self._known_then(run) != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
-            for arrival in arrivals:
-                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-            return replace(run, result={"accepted": 0, "again": "a subject was erased meanwhile"})
+            return self._again(run, arrivals, tx)
         previous = latest_data(tx, run.project, dataset)
         number = previous.version + 1 if previous else 1
         parts = [
@@ -121,6 +119,11 @@ class IngestRecipe:
         except OSError:
             return None
         return wire.from_json(raw, IngestSpec).erased
+
+    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction) -> Run:
+        for arrival in arrivals:
+            tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
+        return replace(run, result={"accepted": 0, "again": "a subject was erased meanwhile"})
 
     def failed(self, run: Run, tx: Transaction) -> None:
         """The process died or was cancelled: the files are kept, and each says why it was not taken."""
