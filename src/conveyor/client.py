@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +16,12 @@ from conveyor import errors
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.dora import Dora
+from conveyor.domain.erasure import Erasure, ErasureView
 from conveyor.domain.events import Event
 from conveyor.domain.lineage import Lineage
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.odcs import Contract
 from conveyor.domain.release import Release
 from conveyor.domain.release_view import ReleaseView
 from conveyor.domain.remote import NewRemote, RemoteView
@@ -27,11 +30,12 @@ from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Arrival, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
-from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView
+from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, QuarantinedRows, StatusView
 from conveyor.errors import ConveyorError, InputRejected, Unavailable
 
 T = TypeVar("T")
 _POLL = 0.2
+_LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
 class Client:
@@ -142,6 +146,36 @@ class Client:
     def lineage(self, project: str, of: str) -> Lineage:
         """Of a file's name or digest, a dataset or a model; with @VERSION of that one."""
         return self._get(f"/v1/projects/{_quote(project)}/lineage?of={_quote(of)}", Lineage)
+
+    def contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract", Contract)
+
+    def inferred_contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
+
+    def erasures(self, project: str, dataset: str) -> list[Erasure]:
+        return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
+
+    def lift_erasure(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
+        return self._post(f"{_data(project, dataset)}/erasures/{_quote(id_)}/lift", request, Message)
+
+    def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
+        """Reads the whole dataset, so it may take its time."""
+        patient = copy(self)
+        patient._timeout = _LONG
+        return patient._post(f"{_data(project, dataset)}/erase", request, ErasureView)
+
+    def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
+        return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
+
+    def quarantined_rows(self, project: str, dataset: str, entry: str, limit: int = 20) -> QuarantinedRows:
+        return self._get(f"{_data(project, dataset)}/quarantine/{_quote(entry)}?limit={limit}", QuarantinedRows)
+
+    def release_rows(self, project: str, dataset: str, entry: str, request: requests.ReleaseRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/release", request, Message)
+
+    def drop_rows(self, project: str, dataset: str, entry: str, request: requests.DropRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/drop", request, Message)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
         return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])

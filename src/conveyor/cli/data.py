@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
-from conveyor.cli import lifecycle
+from conveyor.cli import contract, erase, lifecycle, quarantine
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain.lineage import Kind
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(contract.app, name="contract")
+app.command("infer")(contract.infer)
+app.command("erase")(erase.erase)
+app.command("erasures")(erase.erasures)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -44,21 +49,6 @@ def log(name: str, limit: int = 20, project: Project = "", as_json: Json = False
     refused = [arrival for arrival in client.arrivals(where, name, limit) if arrival.state in ("refused", "waiting")]
     for arrival in refused:
         say(f"{arrival.state} {arrival.file}: {arrival.note or 'waits for ingest'}")
-
-
-@app.command("quarantine")
-def quarantine(name: str, limit: int = 20, project: Project = "", as_json: Json = False) -> None:
-    """Rows that failed the contract, by file and rule. Example: conveyor data quarantine transactions"""
-    client = lifecycle.client()
-    found = client.quarantine(client.project(project), name, limit)
-    if as_json:
-        say_json(found)
-        return
-    for entry in found:
-        reasons = ", ".join(f"{rule}: {rows:,}" for rule, rows in entry.reasons.items())
-        say(f"{entry.file}: {entry.rows:,} rows ({reasons}); kept as object {entry.digest[:12]}")
-    if not found:
-        say("Nothing is in quarantine.")
 
 
 @app.command("lineage")

@@ -96,6 +96,10 @@ def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:
             wanted, good = "true or false", isinstance(value, bool)
         case RuleKind.ONE_OF:
             wanted, good = "a list", isinstance(value, list)
+        case RuleKind.PATTERN:
+            wanted, good = "a regular expression", isinstance(value, str) and _compiles(value)
+        case RuleKind.MIN_LENGTH | RuleKind.MAX_LENGTH:
+            wanted, good = "a number of characters", type(value) is int and value >= 0
         case RuleKind.TYPE:
             wanted, good = "a string", isinstance(value, str)
         case _:
@@ -103,6 +107,14 @@ def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:
             return
     if not good:
         yield Problem(at, f"expected {wanted}, found {found(value)}")
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:

@@ -9,8 +9,11 @@ from typing import TypeVar
 
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
+from conveyor.delivery.contract_desk import ContractDesk
+from conveyor.delivery.erase import EraseDesk
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
+from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
@@ -77,6 +80,9 @@ class Desk:
         self._started = context.clock.now()
         self.reports = Reports(context)
         self.lineage = LineageDesk(context)
+        self.contracts = ContractDesk(context)
+        self.erasures = EraseDesk(context)
+        self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from conveyor.delivery.lookup import latest_data, manifest_of
-from conveyor.domain import wire
+from conveyor.domain import erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
@@ -18,8 +18,8 @@ from conveyor.domain.state import Arrival, Quarantined
 from conveyor.domain.step import IngestFile, IngestSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
-from conveyor.engine.recipe import OUT, SPEC, Command
-from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, QUARANTINE
+from conveyor.engine.recipe import OUT, SPEC, Command, job_dir
+from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
 KIND = "ingest"
@@ -52,10 +52,12 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
+            erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
         spec = IngestSpec(
             data=build.config.data[run.params["dataset"]],
-            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
+            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
             schema=previous.schema if previous else None,
+            erased=erased,
         )
         environment = context.settings.envs / build.environment
         return Command(
@@ -71,6 +73,8 @@ class IngestRecipe:
         outputs = run.step("ingest").outputs
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        if self._known_then(run) != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
+            return self._again(run, arrivals, tx)
         previous = latest_data(tx, run.project, dataset)
         number = previous.version + 1 if previous else 1
         parts = [
@@ -113,6 +117,19 @@ class IngestRecipe:
             )
         )
         return replace(run, result={"version": number, "new_rows": rows})
+
+    def _known_then(self, run: Run) -> tuple[erasure.ErasedKeys, ...] | None:
+        """The subjects whose rows the process was told to hold back; None when that is not known any more."""
+        try:
+            raw = (job_dir(self._context.settings, run, run.step("ingest")) / SPEC).read_bytes()
+        except OSError:
+            return None
+        return wire.from_json(raw, IngestSpec).erased
+
+    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction) -> Run:
+        for arrival in arrivals:
+            tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
+        return replace(run, result={"accepted": 0, "again": "a subject was erased meanwhile"})
 
     def failed(self, run: Run, tx: Transaction) -> None:
         """The process died or was cancelled: the files are kept, and each says why it was not taken.

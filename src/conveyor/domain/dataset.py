@@ -107,6 +107,7 @@ class DatasetVersion:
     profile: DatasetProfile | None = None  # of the rows that this version added
     reason: str = ""
     sources: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()  # erasures that took rows out of it
 
     @property
     def watermark(self) -> datetime | None:

@@ -78,6 +78,19 @@ def _version_created(event: Event) -> str:
     return f"Version {data['version']} of {_name(event)} has {rows}{until}"
 
 
+def _released(event: Event) -> str:
+    data = event.data
+    how = "as they are" if data["force"] else "through the present contract"
+    return f"{data['by']} put {_rows(data['rows'])} of {data['file']} back {how}{_because(event, 'why')}"
+
+
+def _erased(event: Event) -> str:
+    data = event.data
+    what = f"{_rows(data['rows'])} of a subject ({data['column']}) from {_name(event)}"
+    models = f"; trained on them: {', '.join(data['models'])}" if data["models"] else ""
+    return f"{data['by']} erased {what}{models}{_because(event, 'why')}"
+
+
 def _quarantined(event: Event) -> str:
     rules = ", ".join(f"{rule} ({count})" for rule, count in sorted(event.data["reasons"].items()))
     return f"{_rows(event.data['rows'])} of {event.data['file']} went to quarantine: {rules}"
@@ -180,6 +193,12 @@ SENTENCES: dict[str, Told] = {
     "data.arrived": lambda e: f"{e.data['file']} arrived for {_name(e)}",
     "data.version_created": _version_created,
     "data.quarantined": _quarantined,
+    "data.released": _released,
+    "data.dropped": lambda e: f"{e.data['by']} dropped {_rows(e.data['rows'])} of {e.data['file']}{_because(e, 'why')}",
+    "data.erased": _erased,
+    "data.erasure_lifted": lambda e: (
+        f"{e.data['by']} lifted erasure {e.data['erasure']} of {_name(e)}: such rows may come again{_because(e, 'why')}"
+    ),
     "data.refused": _refused_file,
     "data.held": lambda e: f"{e.data['file']} is not taken for {_name(e)} yet: {e.data['reason']}",
     "data.skipped": lambda e: f"{e.data['file']} is not taken for {_name(e)}: {e.data['reason']}",

@@ -16,7 +16,7 @@ DATABASES = ("copy", "empty")
 BASELINES = ("logistic",)
 
 Rules = dict[str, dict[str, Any]]
-"""Inline contract: column -> {min, max, not_null, one_of, unique, type}."""
+"""Inline contract: column -> {min, max, not_null, one_of, unique, pattern, min_length, max_length, type}."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ import resource
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from conveyor.domain.dataset import IngestedFile, IngestReport, utc
-from conveyor.domain.project import DataConfig
 from conveyor.domain.step import IngestFile, IngestSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import contracts, process, reading
+from conveyor.sdk import contracts, erased, process, reading
 from conveyor.sdk.conform import conform
 from conveyor.sdk.describe import profile_files
 from conveyor.sdk.schema import describe
@@ -33,7 +33,7 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
             text = not reading.typed(file.name)
             table = reading.read(file, schema, spec.data.limits, out.parent / f".{out.name}-scratch")
             table = conform(table, file.name, spec.data, schema, text=text)
-            done.append(part(table, file, index, spec.data, out))
+            done.append(part(table, file, index, spec, out))
         except InputRejected as error:
             done.append(IngestedFile(name=file.name, error=error.message, hint=error.hint))
             continue
@@ -43,9 +43,11 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
     return IngestReport(tuple(done), dict(schema or {}), profile_files(accepted) if accepted else None)
 
 
-def part(table: pl.DataFrame, file: IngestFile, index: int, data: DataConfig, out: Path) -> IngestedFile:
+def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
     """Writes `<index>.parquet` (good rows by event time) and `<index>.quarantine.parquet` (bad rows, why)."""
-    bad = contracts.failures(table, file.name, data)
+    data = spec.data
+    demands = replace(data, rules={}, contract=None) if file.force else data
+    bad = pl.concat([contracts.failures(table, file.name, demands), erased.rows(table, spec.erased)])
     good, first, last = table, None, None
     if bad.height:
         grouped = bad.group_by("__row__").agg(

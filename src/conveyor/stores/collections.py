@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.erasure import Erasure
 from conveyor.domain.fetch import FetchState
 from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.landing import Watched
@@ -42,6 +43,8 @@ ROW_KEYS = Collection("row_keys", RowKeys, index=("dataset",))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
 LINKS = Collection("links", Link, index=("source",))
 SERVED = Collection("served", Served)
+QUARANTINE_PAST = Collection("quarantine_past", Quarantined, index=("dataset",))  # entries that hold no rows any more
+ERASURES = Collection("erasures", Erasure, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))

@@ -56,6 +56,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration(3, {"tokens": ("name",)}),
+    Migration(5, {"erasures": ("dataset",), "quarantine_past": ("dataset",)}),
     Migration(
         6,
         {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},

@@ -19,6 +19,7 @@ from conveyor.delivery.desk import Desk
 from conveyor.domain import requests, wire
 from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
+from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
 from conveyor.web.api_reports import reports
 from conveyor.web.api_secrets import secrets_and_tokens
@@ -42,6 +43,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _models(router, desk)
     _environments(router, desk)
     environments(router, desk, body_of, answer)
+    contracts(router, desk, guard, body_of, answer)
     secrets_and_tokens(router, desk, body_of, answer)
     reports(router, desk, answer)
     return router
