@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.domain import wire
-from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
+from conveyor.domain.dataset import DatasetProfile, DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, Step
@@ -46,10 +46,14 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
+        sketches = previous.profile.sketches if previous and previous.profile else ""
+        earlier = () if sketches else manifest_of(context.objects, previous).parts
         spec = IngestSpec(
             data=build.config.data[run.params["dataset"]],
             files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
             schema=previous.schema if previous else None,
+            sketches=str(context.objects.path(sketches)) if sketches else None,
+            earlier=tuple(str(context.objects.path(part.digest)) for part in earlier),
         )
         environment = context.settings.envs / build.environment
         return Command(
@@ -88,7 +92,7 @@ class IngestRecipe:
             created=context.clock.now(),
             first=manifest.first,
             last=manifest.last,
-            profile=report.profile,
+            profile=_profile(report, outputs),
             reason=run.reason,
             sources=tuple(part.source for part in added),
         )
@@ -174,3 +178,8 @@ class IngestRecipe:
                 kept_as=arrival.digest,
             )
         )
+
+
+def _profile(report: IngestReport, outputs: dict[str, str]) -> DatasetProfile | None:
+    profile = report.profile
+    return replace(profile, sketches=outputs.get(profile.sketches, "")) if profile else None

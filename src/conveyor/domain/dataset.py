@@ -71,22 +71,39 @@ class Manifest:
         return Manifest(tuple(part for part in self.parts if touches(part)))
 
 
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""The probabilities at which a profile tells a column's quantiles."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """One column's statistics. `min` and `max` are numbers, or text for text and times; `mean` is for numbers only."""
+    """One column's statistics. `min` and `max` are numbers, or text for text and times.
+
+    `mean`, `std` and `quantiles` are for numbers (without NaN and infinities, which `not_finite` counts); quantiles
+    also for times, as text. Counts are exact but for `distinct`, which is within some percent above 2,000, and `top`,
+    whose counts are lower bounds where a column has many values.
+    """
 
     dtype: str
     nulls: int
-    distinct: int  # approximate, HyperLogLog
+    distinct: int
     min: float | str | None = None
     max: float | str | None = None
     mean: float | None = None
+    std: float | None = None
+    quantiles: tuple[float | str, ...] = ()  # at QUANTILES, by rank within 1 %
+    top: tuple[tuple[str, int], ...] = ()  # the most frequent values, the first one most
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetProfile:
+    """Statistics of `rows` rows. `sketches` is the digest of the object that they merge from; empty in versions of an
+    earlier Conveyor, whose profiles are of the added rows only."""
+
     rows: int
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
+    sketches: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,7 @@ class DatasetVersion:
     created: datetime
     first: datetime | None = None
     last: datetime | None = None
-    profile: DatasetProfile | None = None  # of the rows that this version added
+    profile: DatasetProfile | None = None  # of the whole version
     reason: str = ""
     sources: tuple[str, ...] = ()
 
@@ -142,7 +159,10 @@ class IngestedFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """`schema` is the dataset's after this ingest (unchanged when no file was accepted); `profile` of all accepted."""
+    """`schema` is the dataset's after this ingest (unchanged when no file was accepted).
+
+    `profile` is of the whole version that comes of it; its `sketches` is the name of a file among the outputs.
+    """
 
     files: tuple[IngestedFile, ...]
     schema: dict[str, str]

@@ -139,11 +139,17 @@ class IngestFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestSpec:
-    """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport."""
+    """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport.
+
+    `sketches` is the file that the previous version's profile merges from. Where it has none, `earlier` names its
+    parts, which are measured once.
+    """
 
     data: DataConfig
     files: tuple[IngestFile, ...]
     schema: dict[str, str] | None = None
+    sketches: str | None = None
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from conveyor.domain.step import IngestFile, IngestSpec
 from conveyor.errors import InputRejected
 from conveyor.sdk import contracts, process, reading
 from conveyor.sdk.conform import conform
-from conveyor.sdk.describe import profile_files
 from conveyor.sdk.schema import describe
+from conveyor.sdk.version_profile import whole
 
 
 def ingest(spec: IngestSpec, out: Path) -> IngestReport:
@@ -38,7 +38,7 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
     accepted = [out / one.output for one in done if one.output]
-    return IngestReport(tuple(done), dict(schema or {}), profile_files(accepted) if accepted else None)
+    return IngestReport(tuple(done), dict(schema or {}), whole(spec, accepted, out) if accepted else None)
 
 
 def part(table: pl.DataFrame, file: IngestFile, index: int, data: DataConfig, out: Path) -> IngestedFile:
