@@ -28,11 +28,10 @@ def test_what_is_written_is_read_back(reference: Reference) -> None:
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[a-z]{1,3}(/[a-z]{1,3})?@?[a-z0-9:T.Z+-]{0,25}", fullmatch=True))
-def test_any_text_is_either_a_reference_or_refused_with_a_hint(text: str) -> None:
+def test_any_text_is_either_one_reference_or_refused(text: str) -> None:
     try:
         found = parse(text)
-    except InputRejected as error:
-        assert "NAME@v12" in error.hint
+    except InputRejected:
         return
     assert parse(str(found)) == found
     assert sum(bool(part) for part in (found.version, found.tag, found.moment)) <= 1

@@ -13,6 +13,7 @@ from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.secrets import Secrets
+from conveyor.delivery.table_desk import TableDesk
 from conveyor.delivery.tokens import Tokens
 from conveyor.domain import requests
 from conveyor.domain.dataset import DatasetVersion
@@ -73,6 +74,7 @@ class Desk:
         self._started = context.clock.now()
         self.reports = Reports(context)
         self.secrets = Secrets(context, poke)
+        self.tables = TableDesk(context)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)
         self.environments = environment_desk.EnvironmentDesk(context, poke)

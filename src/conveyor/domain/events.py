@@ -22,6 +22,7 @@ CATALOGUE: dict[str, str] = {
     "data.version_created": "a dataset version was committed",
     "data.quarantined": "rows failed the contract and were put into quarantine",
     "data.refused": "a file could not be taken; it is kept, and the reason is stated",
+    "data.tagged": "a tag of a dataset points to another version, or was removed",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",
     "model.version_created": "a model version passed its gates",

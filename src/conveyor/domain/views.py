@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.dataset import DatasetVersion, Manifest
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.release import Proposal, Release
 from conveyor.domain.retention import Verdict
@@ -46,6 +46,18 @@ class DatasetView:
     waiting: int
     refused: int
     quarantined_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A version of a table, and all that is needed to read it: its parts, and the URL of the store that holds them."""
+
+    version: DatasetVersion
+    manifest: Manifest
+    objects: str  # a folder of the server's, or s3://bucket/prefix and the like
+    time: str | None = None
+    key: str | None = None
+    tags: tuple[str, ...] = ()  # those that point to this version
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from conveyor.domain.state import (
     Arrival,
     CachedStep,
     Cursor,
+    DataTag,
+    DataTagMove,
     Instance,
     PredictionPart,
     Project,
@@ -32,6 +34,8 @@ RUNS = Collection("runs", Run, index=("project", "kind", "subject", "state"))
 STEP_CACHE = Collection("step_cache", CachedStep, key="key")
 BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
+DATA_TAGS = Collection("data_tags", DataTag, index=("dataset",))
+DATA_TAG_MOVES = Collection("data_tag_moves", DataTagMove, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))

@@ -55,6 +55,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration(3, {"tokens": ("name",)}),
+    Migration(4, {"data_tags": ("dataset",), "data_tag_moves": ("dataset",)}),
 )
 
 

@@ -22,6 +22,7 @@ from conveyor.errors import InputRejected, NoSpace
 from conveyor.web.api_environments import environments
 from conveyor.web.api_reports import reports
 from conveyor.web.api_secrets import secrets_and_tokens
+from conveyor.web.api_tables import tables
 from conveyor.web.auth import Guard
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     environments(router, desk, body_of, answer)
     secrets_and_tokens(router, desk, body_of, answer)
     reports(router, desk, answer)
+    tables(router, desk, body_of, answer)
     return router
 
 
