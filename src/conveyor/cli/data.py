@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from conveyor.cli import lifecycle
+from conveyor.cli import table as table_commands
 from conveyor.cli.output import ago, say, say_json, table
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
+table_commands.add(app)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from conveyor.client import Client, connect
 from conveyor.config.duration import parse_duration
-from conveyor.domain.dataset import DatasetProfile, Manifest, utc
+from conveyor.domain.dataset import DatasetProfile, Manifest, Part, utc
 from conveyor.domain.reference import parse
 from conveyor.domain.step import InputSpec
 from conveyor.domain.views import TableView
@@ -89,6 +89,19 @@ class Table:
                 f"{self!r} cannot be read from {self.view.objects}: {error}",
                 hint="Is the store reachable from here, with credentials (AWS_...)? `verify=True` reads by the API.",
             ) from error
+
+    def first(self, rows: int, **which: Any) -> pl.DataFrame:
+        """The first rows; no more parts are read than hold them."""
+        found: list[pl.DataFrame] = []
+        for batch in self.batches(max(rows, 1), **which):
+            found.append(batch.head(rows - sum(each.height for each in found)))
+            if sum(each.height for each in found) >= rows:
+                break
+        return pl.concat(found) if found else self._open([]).collect()
+
+    def of(self, parts: Sequence[Part]) -> pl.LazyFrame:
+        """The rows of some parts of this version."""
+        return self._open([self._store.place(part) for part in parts])
 
     def arrow(self, **which: Any) -> pa.Table:
         with _needs("pyarrow"):
