@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,8 @@ from conveyor.client import Client, connect
 from conveyor.config.settings import Settings, make_folders, save_settings
 from conveyor.delivery.arrivals import accept
 from conveyor.delivery.ingest import IngestRecipe, new_run
+from conveyor.delivery.table_desk import TableDesk
+from conveyor.domain.events import Event
 from conveyor.domain.project import DataConfig, ProjectConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, StepState
@@ -30,9 +32,12 @@ from conveyor.effects.ports import free_port
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC
 from conveyor.errors import Unavailable
+from conveyor.sdk import ingest
 from conveyor.stores import collections as c
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.tables.store import LocalStore
+from conveyor.tables.table import Table
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 TOKEN = "a-token-for-tests"
@@ -60,15 +65,27 @@ class Place:
         programs.mkdir(parents=True)
         (programs / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         (programs / "python").chmod(0o755)
-        self._build = Build(
+        self.build = Build(
             "shop", "b" * 64, "a" * 40, tree, environment, ProjectConfig("shop", {d.name: d for d in data}), START
         )
         with records.transaction() as tx:
             tx.put(c.PROJECTS, Project("shop", START))
-            tx.put(c.BUILDS, self._build)
+            tx.put(c.BUILDS, self.build)
 
-    def take(self, dataset: str, **frames: pl.DataFrame) -> Run:
-        """One ingest of these frames, each a file; the run that ended."""
+    def configure(self, *data: DataConfig) -> None:
+        """As a push would."""
+        config = ProjectConfig("shop", {each.name: each for each in data})
+        self.build = replace(self.build, config=config)
+        with self.context.records.transaction() as tx:
+            tx.put(c.BUILDS, self.build)
+
+    def take(
+        self, dataset: str, *, inline: bool = False, between: Callable[[], object] | None = None, **frames: pl.DataFrame
+    ) -> Run:
+        """One ingest of these frames, each a file; the run that ended. Inline: its process's work in this one.
+
+        `between` happens after the process's work and before its result is taken.
+        """
         with self.context.records.transaction() as tx:
             arrivals = []
             for name, frame in frames.items():
@@ -78,14 +95,19 @@ class Place:
                 taken = accept(self.context, tx, "shop", dataset, path.name, digest)
                 assert taken is not None
                 arrivals.append(taken)
-        run = new_run(self.context.new_id(), self._build, self._build.config.data[dataset], arrivals, self.clock.now())
+        run = new_run(self.context.new_id(), self.build, self.build.config.data[dataset], arrivals, self.clock.now())
         job = self.root / run.id
         (job / OUT).mkdir(parents=True)
         command = self._recipe.prepare(run, run.step("ingest"), job)
         assert command.spec is not None
         (job / SPEC).write_bytes(command.spec)
-        done = subprocess.run(command.argv, cwd=command.cwd, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        if inline:
+            assert ingest.main(list(command.argv[3:])) == 0
+        else:
+            done = subprocess.run(command.argv, cwd=command.cwd, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        if between is not None:
+            between()
         outputs = {path.name: self.context.objects.put_file(path) for path in sorted((job / OUT).iterdir())}
         step = replace(run.step("ingest"), outputs=outputs, state=StepState.SUCCEEDED)
         run = replace(run.with_step(step), state=RunState.SUCCEEDED)
@@ -116,6 +138,15 @@ class Place:
         finally:
             server.kill()
             server.wait()
+
+    def table(self, dataset: str, which: str = "latest") -> Table:
+        """A version, found without the API."""
+        view = TableDesk(self.context).table("shop", dataset, which)
+        return Table(view, LocalStore(self.settings.objects, verify=True))
+
+    def events(self, *types: str) -> list[Event]:
+        with self.context.records.read() as tx:
+            return tx.events(types=types, limit=1000)
 
     def close(self) -> None:
         self.context.records.close()

@@ -14,7 +14,7 @@ from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, Step
 from conveyor.domain.state import Arrival, Quarantined
-from conveyor.domain.step import IngestFile, IngestSpec
+from conveyor.domain.step import EarlierPart, IngestFile, IngestSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
@@ -46,14 +46,9 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
-        sketches = previous.profile.sketches if previous and previous.profile else ""
-        earlier = () if sketches else manifest_of(context.objects, previous).parts
-        spec = IngestSpec(
-            data=build.config.data[run.params["dataset"]],
+        spec = replace(
+            self._before(build.config.data[run.params["dataset"]], previous),
             files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
-            schema=previous.schema if previous else None,
-            sketches=str(context.objects.path(sketches)) if sketches else None,
-            earlier=tuple(str(context.objects.path(part.digest)) for part in earlier),
         )
         environment = context.settings.envs / build.environment
         return Command(
@@ -70,6 +65,10 @@ class IngestRecipe:
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
         previous = latest_data(tx, run.project, dataset)
+        if report.base != (previous.manifest if previous else ""):
+            for arrival in arrivals:
+                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
+            return replace(run, result={"accepted": 0, "again": "the dataset changed meanwhile"})
         number = previous.version + 1 if previous else 1
         parts = [
             self._file(tx, run, arrival, file, outputs, number)
@@ -78,8 +77,10 @@ class IngestRecipe:
         added = tuple(part for part in parts if part is not None)
         if not added:
             return replace(run, result={"accepted": 0})
-        before = manifest_of(context.objects, previous)
-        manifest = Manifest((*before.parts, *added))
+        mode = tx.need(BUILDS, run.params["build"]).config.data[dataset].mode
+        before = Manifest() if mode == "replace" else manifest_of(context.objects, previous)
+        kept = before.rewritten(self._rewritten(before, report, outputs))
+        manifest = Manifest((*kept.parts, *added))
         version = DatasetVersion(
             project=run.project,
             name=dataset,
@@ -98,6 +99,7 @@ class IngestRecipe:
         )
         tx.put(DATASET_VERSIONS, version)
         rows = sum(part.rows for part in added)
+        gone = previous.rows if previous and mode == "replace" else sum(part.replaced for part in report.rewritten)
         tx.append(
             context.event(
                 "data.version_created",
@@ -108,9 +110,59 @@ class IngestRecipe:
                 new_rows=rows,
                 until=version.last.isoformat() if version.last else None,
                 files=list(version.sources),
+                mode=mode,
+                replaced=gone,
+                late=sum(file.late for file in report.files),
             )
         )
-        return replace(run, result={"version": number, "new_rows": rows})
+        return replace(run, result={"version": number, "new_rows": rows, "replaced": gone})
+
+    def _before(self, data: DataConfig, previous: DatasetVersion | None) -> IngestSpec:
+        """What the process must know of the version before."""
+        if previous is None or data.mode == "replace":
+            manifest = previous.manifest if previous else ""
+            return IngestSpec(data, (), previous.schema if previous else None, base=manifest)
+        objects = self._context.objects
+        sketches = previous.profile.sketches if previous.profile else ""
+        needed = data.mode == "upsert" or not sketches
+        return IngestSpec(
+            data=data,
+            files=(),
+            schema=previous.schema,
+            sketches=str(objects.path(sketches)) if sketches else None,
+            earlier=tuple(self._earlier(part) for part in manifest_of(objects, previous).parts) if needed else (),
+            watermark=previous.watermark,
+            base=previous.manifest,
+        )
+
+    def _earlier(self, part: Part) -> EarlierPart:
+        objects = self._context.objects
+        sketches = str(objects.place(part.sketches)) if part.sketches else None
+        return EarlierPart(str(objects.place(part.digest)), part.digest, sketches)
+
+    def _rewritten(self, before: Manifest, report: IngestReport, outputs: dict[str, str]) -> dict[str, Part | None]:
+        """Parts in the place of those that lost rows. What they came from is told as before."""
+        old = {part.digest: part for part in before.parts}
+        found: dict[str, Part | None] = {}
+        for new in report.rewritten:
+            digest = outputs[new.output] if new.output else ""
+            found[new.digest] = (
+                None
+                if not digest
+                else replace(
+                    old[new.digest],
+                    digest=digest,
+                    rows=new.rows,
+                    bytes=self._size(digest),
+                    first=new.first,
+                    last=new.last,
+                    sketches=outputs[new.sketches] if new.sketches else "",
+                )
+            )
+        return found
+
+    def _size(self, digest: str) -> int:
+        return self._context.objects.path(digest).stat().st_size
 
     def failed(self, run: Run, tx: Transaction) -> None:
         """The process died or was cancelled: the files are kept, and each says why it was not taken."""
@@ -157,13 +209,13 @@ class IngestRecipe:
                     reasons=file.reasons,
                 )
             )
-        note = f"{file.rows:,} rows taken" + (f", {file.quarantined:,} in quarantine" if file.quarantined else "")
-        tx.put(ARRIVALS, replace(arrival, state="taken", note=note))
+        tx.put(ARRIVALS, replace(arrival, state="taken", note=_note(file)))
         if file.output is None:
             return None
         digest = outputs[file.output]
-        size = context.objects.path(digest).stat().st_size
-        return Part(digest, file.rows, size, file.first, file.last, arrival.file, arrival.digest)
+        sketches = outputs[file.sketches] if file.sketches else ""
+        times = file.first, file.last
+        return Part(digest, file.rows, self._size(digest), *times, arrival.file, arrival.digest, sketches)
 
     def _refuse(self, tx: Transaction, run: Run, arrival: Arrival, error: str, hint: str) -> None:
         tx.put(ARRIVALS, replace(arrival, state="refused", note=f"{error} {hint}".strip()))
@@ -178,6 +230,16 @@ class IngestRecipe:
                 kept_as=arrival.digest,
             )
         )
+
+
+def _note(file: IngestedFile) -> str:
+    """What became of a file's rows, for a person."""
+    more = (
+        (file.quarantined, "in quarantine"),
+        (file.superseded, "replaced by a later file"),
+        (file.late, "late: older than what was known"),
+    )
+    return f"{file.rows:,} rows taken" + "".join(f", {count:,} {what}" for count, what in more if count)
 
 
 def _profile(report: IngestReport, outputs: dict[str, str]) -> DatasetProfile | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +33,7 @@ class Part:
     last: datetime | None = None
     source: str = ""
     source_digest: str = ""
+    sketches: str = ""  # digest of its own, where rows may be replaced (mode "upsert"): a sum cannot be taken apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Manifest:
             return not early and not late
 
         return Manifest(tuple(part for part in self.parts if touches(part)))
+
+    def rewritten(self, by: Mapping[str, Part | None]) -> Manifest:
+        """With other parts in the place of some, by digest; None for one of which no row is left."""
+        found = (by.get(part.digest, part) for part in self.parts)
+        return Manifest(tuple(part for part in found if part is not None))
 
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -155,6 +162,22 @@ class IngestedFile:
     quarantine: str | None = None
     error: str | None = None
     hint: str = ""
+    late: int = 0  # of the accepted rows, those older than what was known before
+    superseded: int = 0  # good rows whose key a later file of the same ingest brings again (mode "upsert")
+    sketches: str | None = None  # name inside the output folder
+
+
+@dataclass(frozen=True, slots=True)
+class RewrittenPart:
+    """A part of the version before, some of whose rows have newer ones. Without `output` no row of it is left."""
+
+    digest: str
+    replaced: int
+    rows: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    output: str | None = None
+    sketches: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +190,5 @@ class IngestReport:
     files: tuple[IngestedFile, ...]
     schema: dict[str, str]
     profile: DatasetProfile | None = None
+    rewritten: tuple[RewrittenPart, ...] = ()
+    base: str = ""  # digest of the manifest that it was made for

@@ -15,6 +15,9 @@ DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
 BASELINES = ("logistic",)
 
+MODES = ("append", "replace", "upsert")
+"""What arriving rows do to those that are there: come after them, in their place, or in the place of their keys."""
+
 Rules = dict[str, dict[str, Any]]
 """Inline contract: column -> {min, max, not_null, one_of, unique, type}."""
 
@@ -38,6 +41,7 @@ class DataConfig:
     rules: Rules = field(default_factory=dict)
     banned: tuple[str, ...] = ()
     debounce: timedelta = timedelta(seconds=0.5)
+    mode: str = "append"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from conveyor.domain.dataset import IngestedFile, IngestReport, utc
-from conveyor.domain.project import DataConfig
-from conveyor.domain.step import IngestFile, IngestSpec
+from conveyor.domain.dataset import IngestedFile, IngestReport
+from conveyor.domain.step import IngestFile, IngestSpec, InputSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import contracts, process, reading
+from conveyor.sdk import contracts, inputs, process, reading
 from conveyor.sdk.conform import conform
+from conveyor.sdk.modes import finish
+from conveyor.sdk.parts import ends, save
 from conveyor.sdk.schema import describe
-from conveyor.sdk.version_profile import whole
 
 
 def ingest(spec: IngestSpec, out: Path) -> IngestReport:
@@ -31,20 +30,20 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
             table = conform(
                 reading.read(file), file.name, spec.data, schema, text=reading.format_of(file.name) != "parquet"
             )
-            done.append(part(table, file, index, spec.data, out))
+            done.append(part(table, file, index, spec, out))
         except InputRejected as error:
             done.append(IngestedFile(name=file.name, error=error.message, hint=error.hint))
             continue
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
-    accepted = [out / one.output for one in done if one.output]
-    return IngestReport(tuple(done), dict(schema or {}), whole(spec, accepted, out) if accepted else None)
+    return finish(spec, done, dict(schema or {}), out)
 
 
-def part(table: pl.DataFrame, file: IngestFile, index: int, data: DataConfig, out: Path) -> IngestedFile:
+def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
     """Writes `<index>.parquet` (good rows by event time) and `<index>.quarantine.parquet` (bad rows, why)."""
+    data = spec.data
     bad = contracts.failures(table, file.name, data)
-    good, first, last = table, None, None
+    good = table
     if bad.height:
         grouped = bad.group_by("__row__").agg(
             pl.col("__rule__").unique(maintain_order=True).str.join("; "), pl.col("__reason__").str.join("; ")
@@ -56,8 +55,8 @@ def part(table: pl.DataFrame, file: IngestFile, index: int, data: DataConfig, ou
     if good.height:
         if data.time is not None:
             good = good.sort(data.time, maintain_order=True)
-            first, last = (utc(at) for at in times(good[data.time]))
         save(good, out / f"{index}.parquet")
+    first, last = ends(good, data.time)
     return IngestedFile(
         name=file.name,
         rows=good.height,
@@ -67,18 +66,17 @@ def part(table: pl.DataFrame, file: IngestFile, index: int, data: DataConfig, ou
         last=last,
         output=f"{index}.parquet" if good.height else None,
         quarantine=f"{index}.quarantine.parquet" if bad.height else None,
+        late=late(good, spec),
     )
 
 
-def times(column: pl.Series) -> tuple[datetime, datetime]:
-    as_time = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column.dt.cast_time_unit("us")
-    return as_time[0], as_time[-1]
-
-
-def save(table: pl.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    table.write_parquet(temporary, compression="zstd", statistics=True)
-    temporary.rename(path)
+def late(good: pl.DataFrame, spec: IngestSpec) -> int:
+    """Rows older than what was known before; they are taken like the others."""
+    if spec.data.time is None or spec.watermark is None or spec.data.mode == "replace":
+        return 0
+    about = InputSpec(spec.data.name, (), time=spec.data.time)
+    at = inputs.event_time(about, good.schema)
+    return int(good.select((at < inputs.moment(spec.watermark, inputs.unit_of(about, good.schema))).sum()).item())
 
 
 def main(argv: list[str]) -> int:

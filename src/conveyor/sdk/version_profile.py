@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from conveyor.domain.dataset import DatasetProfile
+from conveyor.domain.dataset import DatasetProfile, IngestedFile, RewrittenPart
 from conveyor.domain.step import IngestSpec
 from conveyor.sdk import describe, process, sketch
+from conveyor.sdk.sketch import Sketch
 
 SKETCHES = "sketches.bin"
 
 
 def whole(spec: IngestSpec, added: Sequence[Path], out: Path) -> DatasetProfile:
-    """Writes `OUT/sketches.bin` and returns the profile that names it.
+    """Of a version that holds all earlier rows and those of the parts `added`.
 
     A version without sketches, or with those of another Conveyor, is measured once from its parts.
     """
-    before = sketch.from_bytes(Path(spec.sketches).read_bytes()) if spec.sketches else None
+    before = _read(spec.sketches)
     if before is None:
-        before = describe.measure([Path(path) for path in spec.earlier])
-    sketches = describe.merged([before, describe.measure(added)])
+        before = describe.measure([Path(part.path) for part in spec.earlier])
+    return _keep(describe.merged([before, describe.measure(added)]), out)
+
+
+def of_parts(spec: IngestSpec, files: list[IngestedFile], changed: list[RewrittenPart], out: Path) -> DatasetProfile:
+    """Of a version some of whose rows were replaced: the sum of its parts' sketches, for a sum cannot be taken apart.
+
+    `files` and `changed` have theirs; an earlier part that has none is measured.
+    """
+    rewritten = {part.digest: part.sketches for part in changed}
+
+    def each() -> Iterator[dict[str, Sketch]]:
+        for part in spec.earlier:
+            if part.digest not in rewritten:
+                yield _read(part.sketches) or describe.measure([Path(part.path)])
+        for name in [*rewritten.values(), *(file.sketches for file in files)]:
+            if name is not None:
+                yield _read(str(out / name)) or {}
+
+    return _keep(describe.merged(each()), out)
+
+
+def sketched(file: IngestedFile, out: Path) -> IngestedFile:
+    """With sketches of its own in `OUT`."""
+    if file.output is None:
+        return file
+    name = f"{file.output}.sketches"
+    process.write(out / name, sketch.to_bytes(describe.measure([out / file.output])))
+    return replace(file, sketches=name)
+
+
+def _read(path: str | None) -> dict[str, Sketch] | None:
+    return sketch.from_bytes(Path(path).read_bytes()) if path else None
+
+
+def _keep(sketches: dict[str, Sketch], out: Path) -> DatasetProfile:
     process.write(out / SKETCHES, sketch.to_bytes(sketches))
     return replace(describe.profile(sketches), sketches=SKETCHES)
