@@ -25,12 +25,13 @@ DATA = DataConfig("payments", time="at", key="id")
 DAYS = 183
 WINDOW = 28
 SIZE = 4096  # of a page of memory
+PUBLISHED = Path(os.environ.get("CONVEYOR_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fdh_raw"
 
 
 def daily(place: Place, days: int, rows: int = 500) -> list[Part]:
     """One version of daily files; its parts."""
     frames = {f"day-{day:03}": payments(day, rows) for day in range(days)}
-    place.take("payments", **frames)
+    place.take("payments", inline=True, **frames)
     with place.api() as client:
         return list(client.table("shop", "payments").manifest.parts)
 
@@ -100,7 +101,7 @@ def test_a_window_of_s3_reads_ranges_of_the_days_of_the_window_only(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3}")
     place = Place(home, DATA, objects_url=f"s3://{BUCKET}/objects")
     parts = daily(place, 60)
-    place.take("payments", big=payments(100, 90_000))
+    place.take("payments", inline=True, big=payments(100, 90_000))
     counting = Counting(s3)
     try:
         with place.api():
@@ -202,3 +203,35 @@ def test_importing_conveyor_imports_nothing_heavy() -> None:
     program = "import conveyor, sys; print(sorted({'polars', 'numpy', 'msgspec', 'typer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published data is not on this machine (CONVEYOR_DATA)")
+def test_a_window_of_the_published_days_reads_only_them(home: Path, s3: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted(PUBLISHED.glob("*.parquet"))[:183]
+    whole = pl.scan_parquet(files)
+    begin = whole.select(pl.col("TX_DATETIME").max()).collect().item() - timedelta(days=WINDOW)
+    wanted = whole.filter(pl.col("TX_DATETIME") > begin).select("TRANSACTION_ID", "TX_AMOUNT").collect()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3}")
+    config = DataConfig("transactions", time="TX_DATETIME", key="TRANSACTION_ID")
+    place = Place(home, config, objects_url=f"s3://{BUCKET}/published")
+    place.take("transactions", inline=True, **{file.stem: pl.read_parquet(file) for file in files})
+    counting = Counting(s3)
+    try:
+        with place.api():
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{counting.port}")
+            table = conveyor.dataset("transactions")
+            found = table.frame(window=f"{WINDOW}d", columns=["TRANSACTION_ID", "TX_AMOUNT"])
+    finally:
+        counting.stop()
+    parts = table.view.manifest.parts
+    assert len(parts) == len(files)
+    assert found.sort("TRANSACTION_ID").equals(wanted.sort("TRANSACTION_ID"))
+    asked = {path.partition("?")[0].rpartition("objects/")[2] for _, path, _ in counting.asked}
+    assert len(asked) in (WINDOW, WINDOW + 1), "the days of the window, and that in which it begins"
+    assert counting.sent <= sum(part.bytes for part in parts[-WINDOW - 1 :]) * 1.05
+    print(f"{counting.sent:,} bytes read of {sum(part.bytes for part in parts):,} in {len(parts)} parts")
+    place.close()
