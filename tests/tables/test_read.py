@@ -232,6 +232,7 @@ def test_a_window_of_the_published_days_reads_only_them(home: Path, s3: int, mon
     assert found.sort("TRANSACTION_ID").equals(wanted.sort("TRANSACTION_ID"))
     asked = {path.partition("?")[0].rpartition("objects/")[2] for _, path, _ in counting.asked}
     assert len(asked) in (WINDOW, WINDOW + 1), "the days of the window, and that in which it begins"
-    assert counting.sent <= sum(part.bytes for part in parts[-WINDOW - 1 :]) * 1.05
+    # Polars takes the last 256 KiB of an object for its footer: small parts come whole, some of them twice.
+    assert counting.sent <= 2 * sum(part.bytes for part in parts[-WINDOW - 1 :])
     print(f"{counting.sent:,} bytes read of {sum(part.bytes for part in parts):,} in {len(parts)} parts")
     place.close()
