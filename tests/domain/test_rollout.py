@@ -216,7 +216,7 @@ def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not(
 def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_what_follows() -> None:
     """Ten requests a minute at a canary share of 5 %: one request every two minutes."""
     for outcome, phase in (("promote", Phase.CANARY), ("abort", Phase.ABORTING)):
-        chosen = plan({"web": RolloutConfig(insufficient=outcome)})
+        chosen = plan({"web": RolloutConfig(insufficient=outcome, hold=timedelta(minutes=2))})
         assert chosen.deadline == timedelta(minutes=10)
         for minutes in range(10):
             waiting = _canary(chosen, Counts(minutes // 2, 0), Counts(minutes * 10, 0), timedelta(minutes=minutes))
@@ -226,6 +226,29 @@ def test_too_little_traffic_is_insufficient_evidence_and_the_configuration_says_
         assert ended.verdict.startswith(f"{Verdict.INSUFFICIENT}: web saw 5 requests at 5 %")
     enough = _canary(plan({"web": RolloutConfig()}), Counts(200, 0), Counts(2000, 0), timedelta(minutes=2))
     assert (enough.phase, enough.step, enough.verdict) == (Phase.CANARY, 1, "pass")
+
+
+def test_where_nobody_asks_any_version_a_step_waits_no_longer_than_its_hold() -> None:
+    nobody = Counts(1000, 0)  # all before this step
+    for outcome, ends in (("promote", timedelta(seconds=30)), ("abort", timedelta(seconds=150))):
+        chosen = plan({"web": RolloutConfig(insufficient=outcome)})
+        seen = Seen({"web": TargetSeen(2, 2, old=nobody)}, routes_applied=True)
+        waiting = replace(_rollout(), phase=Phase.CANARY, live={"web": nobody})
+        assert decide(waiting, chosen, seen, NOW + ends - STEP) == waiting
+        ended = decide(waiting, chosen, seen, NOW + ends)
+        assert (ended.phase, ended.step) == ((Phase.CANARY, 1) if outcome == "promote" else (Phase.ABORTING, 0))
+        assert ended.verdict == f"{Verdict.INSUFFICIENT}: web saw 0 requests at 5 %"
+
+
+def test_a_first_release_and_one_that_a_newer_push_follows_are_not_watched() -> None:
+    chosen, seen = plan({"web": RolloutConfig()}), Seen({"web": TargetSeen(2, 2)}, routes_applied=True)
+    live = replace(_rollout(), phase=Phase.LIVE)
+    assert decide(live, chosen, seen, NOW + chosen.watch - STEP) == live
+    assert decide(replace(live, previous=None), chosen, seen, NOW).phase is Phase.DRAIN
+    followed = decide(replace(live, successor="0123456789"), chosen, seen, NOW)
+    assert (followed.phase, followed.note) == (Phase.DRAIN, "watched no longer: push 01234567 is ready")
+    broken = Seen({"web": TargetSeen(2, 2, "exit code 1")}, routes_applied=True)
+    assert decide(replace(live, successor="0123456789"), chosen, broken, NOW).phase is Phase.ABORTING
 
 
 def test_a_pause_holds_a_rollout_but_not_its_faults_and_ends_by_itself() -> None:

@@ -106,15 +106,15 @@ def test_a_push_during_a_rollout_waits_and_only_the_newest_follows(duo: Duo) -> 
     duo.write("web/check.sh", "test -s text.txt\n")
     duo.replace(
         "conveyor.toml",
-        '[service.web.rollout]\nsteps = [100]\nhold = "100ms"',
-        '[service.web.rollout]\nsteps = [50, 100]\nhold = "2s"\ndeadline = "2s"',
+        '[service.web.rollout]\nsteps = [100]\nhold = "100ms"\nwatch = "100ms"',
+        '[service.web.rollout]\nsteps = [50, 100]\nhold = "2s"\nwatch = "10m"',
     )
-    slow = duo.commit("Slow canary")
     duo.write("web/text.txt", "web four\n")
     slow = duo.commit("Slow canary")
     after = duo.newest()
     duo.send("main")
     duo.event(after, "release.created", commit=slow)
+    duo.replace("conveyor.toml", 'watch = "10m"', 'watch = "100ms"')
     duo.write("web/text.txt", "web five\n")
     passed_over = duo.commit("Passed over")
     duo.send("main")
@@ -129,6 +129,8 @@ def test_a_push_during_a_rollout_waits_and_only_the_newest_follows(duo: Duo) -> 
     duo.wait_live(last)
     assert [e.data["commit"] for e in duo.events(after, "release.created")] == [slow, last]
     assert duo.events(after, "rollout.aborted") == []
+    drained = duo.event(after, "rollout.advanced", phase="drain")
+    assert drained.data["note"] == f"watched no longer: push {last[:8]} is ready"
 
 
 def test_twenty_pushes_at_once(duo: Duo, tmp_path: Path) -> None:

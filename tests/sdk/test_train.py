@@ -84,7 +84,11 @@ def run(spec: TrainSpec, out: Path) -> TrainingReport:
 
 
 @pytest.mark.parametrize(
-    "kind", ["logistic", "bare logistic", "tree", "forest", "scaled forest", "boosting", "imputed", "columns"]
+    "kind",
+    [
+        *("logistic", "bare logistic", "tree", "forest", "scaled forest", "boosting", "histograms"),
+        *("scaled histograms", "imputed", "columns"),
+    ],
 )
 def test_the_onnx_form_scores_as_the_native_estimator(kind: str, rows: Path, tmp_path: Path) -> None:
     report = run(spec_for(rows, "train", params={"kind": kind}, slices=("c",), baseline="logistic"), tmp_path)

@@ -10,7 +10,7 @@ from conveyor.delivery.lookup import latest_build, live_release
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.project import EnvironmentConfig
 from conveyor.domain.release import Build, Composition, Environment, Proposal, Release, compose, declared
-from conveyor.domain.rollout import Rollout
+from conveyor.domain.rollout import Phase, Rollout
 from conveyor.domain.state import Project
 from conveyor.engine.context import Context
 from conveyor.stores.collections import BUILDS, ENVIRONMENTS, MODEL_VERSIONS, PROJECTS, RELEASES, ROLLOUTS, RUNS
@@ -50,6 +50,7 @@ class Releases:
             return _EVERY
         self._seen = revision
         self._compose_all()
+        self._hurry()
         return _EVERY
 
     def _compose_all(self) -> None:
@@ -101,6 +102,30 @@ class Releases:
                 start = composition.build if setup.start else None
                 return Next(environment, config, Composition(waiting=setup.waiting), start)
         return Next(environment, config, composition)
+
+    def _hurry(self) -> None:
+        """A release that has all traffic is watched no longer once a newer push is ready to be released."""
+        with self._context.records.read() as tx:
+            open_ = tx.find(ROLLOUTS, where={"state": "open"}, limit=1000)
+            ready = [(each.id, build) for each in open_ if (build := self._successor(tx, each)) is not None]
+        for id_, build in ready:
+            with self._context.transaction() as tx:
+                rollout = tx.need(ROLLOUTS, id_)
+                if rollout.phase is Phase.LIVE:
+                    tx.put(ROLLOUTS, replace(rollout, successor=build.commit))
+
+    def _successor(self, tx: Transaction, rollout: Rollout) -> Build | None:
+        """The build that would be released next, and without a person's word, if this rollout were over."""
+        if rollout.phase is not Phase.LIVE or rollout.successor:
+            return None
+        environment, release = tx.need(ENVIRONMENTS, rollout.environment), tx.need(RELEASES, rollout.id)
+        if not environment.builds or environment.builds[0] == release.build:
+            return None
+        ruling = latest_build(tx, environment.project)
+        config = ruling.config.environments.get(environment.name) if ruling else None
+        following = self._compose(tx, replace(environment, rollout=None, live=release.number), config, {})
+        build = following.composition.build if following is not None and following.free else None
+        return build if build is not None and build.digest != release.build else None
 
     def _follow(self, following: Next) -> None:
         """One decision, written in one transaction; what changed meanwhile is looked at again."""

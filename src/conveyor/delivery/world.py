@@ -23,6 +23,7 @@ from conveyor.stores.collections import INSTANCES
 from conveyor.stores.records import Transaction
 
 _TAIL = 400  # characters of a log that an error quotes
+_ASK_SECONDS = 1.0  # for an answer to a question that the whole loop waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ class World:
                 return f"; it listens on port {heard}, not on $PORT, which is {instance.port}"
             if info is not None and info.pid is not None and not ports:
                 return "; it listens on no port yet"
-            if ports and (said := ask(instance.port, target.health)):
+            if ports and (said := ask(instance.port, target.health, _ASK_SECONDS)):
                 return f"; {said}"
         return ""
 

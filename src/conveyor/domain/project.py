@@ -137,7 +137,7 @@ class Abort:
 class RolloutConfig:
     shadow: Shadow = Shadow()
     steps: tuple[int, ...] = (5, 25, 100)
-    hold: timedelta = timedelta(minutes=2)
+    hold: timedelta = timedelta(seconds=30)
     watch: timedelta = timedelta(minutes=5)
     start_timeout: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=10)

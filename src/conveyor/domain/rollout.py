@@ -55,6 +55,7 @@ class Rollout:
     started: datetime | None = None  # when all processes of the new release had become healthy
     paused: datetime | None = None  # since when a person holds it where it is
     pause_until: datetime | None = None
+    successor: str = ""  # the commit of a newer push that is ready to be released: it need not wait out the watch
 
     @property
     def state(self) -> str:
@@ -246,7 +247,7 @@ def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     if held < plan.hold or not seen.routes_applied:
         return rollout
     unsure = _unsure(rollout, plan, seen)
-    if unsure and held < plan.deadline:
+    if unsure and held < plan.deadline and not (plan.insufficient == "promote" and _nobody(rollout, seen)):
         return rollout
     verdict = f"{Verdict.INSUFFICIENT}: {unsure}" if unsure else Verdict.PASS
     if unsure and plan.insufficient == "abort":
@@ -261,8 +262,10 @@ def _live(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
-    if now - rollout.entered >= plan.watch and seen.routes_applied:
-        return _enter(rollout, Phase.DRAIN, now)
+    watched = now - rollout.entered >= plan.watch or rollout.previous is None  # there is nothing to go back to
+    if (watched or rollout.successor) and seen.routes_applied:
+        note = "" if watched else f"watched no longer: push {rollout.successor[:8]} is ready"
+        return replace(_enter(rollout, Phase.DRAIN, now), note=note)
     return rollout
 
 
@@ -310,6 +313,14 @@ def _unsure(rollout: Rollout, plan: Plan, seen: Seen) -> str:
         if target is not None and target.routed and not fine(new, old, bound, plan.looks):
             return f"{name} saw {new.requests} requests at {plan.steps[rollout.step]} %"
     return ""
+
+
+def _nobody(rollout: Rollout, seen: Seen) -> bool:
+    """Whether no version got a single request in this step: waiting for more of them protects nobody."""
+    return not any(
+        _new(rollout, seen, name).requests or target.old.since(rollout.live.get(name, Counts())).requests
+        for name, target in seen.targets.items()
+    )
 
 
 def _broken(rollout: Rollout, plan: Plan, seen: Seen) -> str:

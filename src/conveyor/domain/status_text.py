@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from conveyor.domain.rollout import Phase, Rollout
 from conveyor.domain.run import DONE, Run
 from conveyor.domain.views import DatasetView, EnvironmentView, ModelView, ProcessView, StatusView
 
@@ -22,7 +23,7 @@ def _lines(view: StatusView, now: datetime) -> Iterator[str]:
     if not view.environments and not view.datasets:
         yield "\nNothing was pushed yet. In your project: git push <remote> main; `conveyor up` prints the remote."
     for environment in view.environments:
-        yield from _environment(environment)
+        yield from _environment(environment, now)
     for model in view.models:
         yield from _model(model)
     for data in view.datasets:
@@ -34,7 +35,7 @@ def _lines(view: StatusView, now: datetime) -> Iterator[str]:
     yield _processes(view.processes)
 
 
-def _environment(view: EnvironmentView) -> Iterator[str]:
+def _environment(view: EnvironmentView, now: datetime) -> Iterator[str]:
     live = view.live
     models = "".join(f", {name} v{version}" for name, version in (live.models if live else {}).items())
     what = f"release {live.number}, commit {live.commit[:8]}{models}" if live else "nothing live"
@@ -46,11 +47,25 @@ def _environment(view: EnvironmentView) -> Iterator[str]:
     if view.proposal is not None:
         yield f"  waits for approval: {view.proposal.text}; conveyor approve {view.name}"
     if view.rollout is not None:
-        yield f"  release {view.rollout.release} is rolling out: {view.rollout.phase} {view.rollout.abort}".rstrip()
+        yield f"  {_rollout(view.rollout, now)}"
     if view.waiting:
         yield f"  waiting: {view.waiting}"
     for component, reason in list(view.rejected.items())[-3:]:
         yield f"  rejected {component[:40]}: {reason[:120]}"
+
+
+def _rollout(rollout: Rollout, now: datetime) -> str:
+    what, seconds = f"release {rollout.release}", f"{(now - rollout.entered).total_seconds():.0f} s"
+    held = ", paused" if rollout.paused is not None else ""
+    match rollout.phase:
+        case Phase.CANARY:
+            return f"{what} is a canary, step {rollout.step + 1}, for {seconds}{held}"
+        case Phase.LIVE:
+            return f"{what} has all traffic, watched for {seconds}; release {rollout.previous} is kept warm{held}"
+        case Phase.ABORTING:
+            return f"{what} is rolled back: {rollout.abort}"
+        case phase:
+            return f"{what} is rolling out: {phase}, for {seconds}{held}"
 
 
 def _model(view: ModelView) -> Iterator[str]:

@@ -88,9 +88,9 @@ def _await(process: subprocess.Popen[bytes], port: int, health: str, seconds: fl
     return f"was not healthy after {seconds:g} s: {last}"
 
 
-def ask(port: int, path: str) -> str:
+def ask(port: int, path: str, seconds: float = 5.0) -> str:
     """Why it is not healthy; empty when it is."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -21,63 +21,76 @@ _RETRAINS = "governor.decided"
 
 def gather(story: Story, counters: dict[str, Any], weeks: list[dict[str, Any]]) -> dict[str, Any]:
     """Everything that is shown, as plain data; nothing here is set by hand."""
-    events, commits = story.events, story.told.commits
-    bad = f"web@{commits.get('answers 500', '-')[:8]}"
-    unstartable = f"web@{commits.get('cannot start', '-')[:8]}"
-    failed = counters["failed"]
-    started = {e.data["release"]: e for e in events if e.type == "release.created"}
-    outcome = {e.data["release"]: e.type.removeprefix("rollout.") for e in events if e.type in _ENDS}
-    runs = {e.subject.removeprefix("run/"): e.type.removeprefix("run.") for e in events if e.type in _RUN_ENDS}
-    killed = dict(story.told.killed)
-    if killed:
-        killed["ended_as"] = {run: runs.get(run, "unknown") for run in killed["in_flight"]}
-    answered_bad = sum(counters[kind].get(bad, 0) for kind in ("answered", "failed"))
+    told, events = story.told, story.events
     facts: dict[str, Any] = {
-        "requests_sent": counters["sent"],
-        "requests_failed": sum(failed.values()) - failed.get(bad, 0),
-        "requests_failed_bad_push": failed.get(bad, 0),
-        "requests_answered_by_bad_push": answered_bad,
-        "requests_answered_by_push_that_cannot_start": sum(
-            counters[kind].get(unstartable, 0) for kind in ("answered", "failed")
-        ),
-        "failure_causes": counters["causes"],
-        "latency_ms": {"p50": counters["p50_ms"], "p99": counters["p99_ms"]},
+        **_requests(told.commits, counters),
         "weeks": weeks,
-        "retrains": [
-            {"trigger": e.data["trigger"], "reason": e.data["reason"], "run": e.data["run"], "at": e.time.isoformat()}
-            for e in events
-            if e.type == _RETRAINS and e.data["train"]
-        ],
-        "not_retrained": [e.data["reason"] for e in events if e.type == _RETRAINS and not e.data["train"]][-5:],
-        "refused_models": [_of(e, "version", "reasons") for e in events if e.type == "model.refused"],
-        "releases": [
-            {
-                "release": number,
-                "reason": e.data["reason"],
-                "commit": e.data["commit"][:8],
-                "models": e.data["models"],
-                "outcome": outcome.get(number, "open"),
-            }
-            for number, e in started.items()
-        ],
-        "rollbacks": [
-            {"release": e.data["release"], "back_to": e.data["back_to"], "reason": e.data["reason"]}
-            for e in events
-            if e.type == "rollout.rolled_back"
-        ],
-        "refused_files": [_of(e, "file", "error") for e in events if e.type == "data.refused"],
-        "quarantined": [_of(e, "file", "rows") for e in events if e.type == "data.quarantined"],
+        **_decisions(events),
+        "releases": _releases(events),
         "injected": {
-            "drift_days": story.told.drifted,
+            "drift_days": told.drifted,
             "what": "amounts twice as large, in what is served and what lands",
         },
-        "killed": killed,
+        "killed": _killed(told.killed, events),
         "data": str(story.options.data or "simulated"),
-        "seconds_to_first_release": round(story.told.first_live, 1),
-        "seconds": round(time.monotonic() - story.told.started, 1),
+        "seconds_to_first_release": round(told.first_live, 1),
+        "seconds": round(time.monotonic() - told.started, 1),
     }
     facts["expectations"] = _expectations(facts)
     return facts
+
+
+def _requests(commits: dict[str, str], counters: dict[str, Any]) -> dict[str, Any]:
+    """Told apart by the version that answered; `-` is a failure without an answer."""
+    bad, unstartable = (f"web@{commits.get(what, '-')[:8]}" for what in ("answers 500", "cannot start"))
+    answered, failed = counters["answered"], counters["failed"]
+    return {
+        "requests_sent": counters["sent"],
+        "requests_failed": sum(failed.values()) - failed.get(bad, 0),
+        "requests_failed_bad_push": failed.get(bad, 0),
+        "requests_answered_by_bad_push": answered.get(bad, 0) + failed.get(bad, 0),
+        "requests_answered_by_push_that_cannot_start": answered.get(unstartable, 0) + failed.get(unstartable, 0),
+        "failure_causes": counters["causes"],
+        "latency_ms": {"p50": counters["p50_ms"], "p99": counters["p99_ms"]},
+    }
+
+
+def _decisions(events: list[Event]) -> dict[str, Any]:
+    """What was retrained, refused and rolled back, and why."""
+    decided = [event for event in events if event.type == _RETRAINS]
+    return {
+        "retrains": [
+            {"trigger": e.data["trigger"], "reason": e.data["reason"], "run": e.data["run"], "at": e.time.isoformat()}
+            for e in decided
+            if e.data["train"]
+        ],
+        "not_retrained": [e.data["reason"] for e in decided if not e.data["train"]][-5:],
+        "refused_models": [_of(e, "version", "reasons") for e in events if e.type == "model.refused"],
+        "rollbacks": [_of(e, "release", "back_to", "reason") for e in events if e.type == "rollout.rolled_back"],
+        "refused_files": [_of(e, "file", "error") for e in events if e.type == "data.refused"],
+        "quarantined": [_of(e, "file", "rows") for e in events if e.type == "data.quarantined"],
+    }
+
+
+def _releases(events: list[Event]) -> list[dict[str, Any]]:
+    outcome = {e.data["release"]: e.type.removeprefix("rollout.") for e in events if e.type in _ENDS}
+    return [
+        {
+            "release": e.data["release"],
+            "reason": e.data["reason"],
+            "commit": e.data["commit"][:8],
+            "models": e.data["models"],
+            "outcome": outcome.get(e.data["release"], "open"),
+        }
+        for e in events
+        if e.type == "release.created"
+    ]
+
+
+def _killed(killed: dict[str, Any], events: list[Event]) -> dict[str, Any]:
+    """With how the runs ended that were in flight."""
+    runs = {e.subject.removeprefix("run/"): e.type.removeprefix("run.") for e in events if e.type in _RUN_ENDS}
+    return {**killed, "ended_as": {run: runs.get(run, "unknown") for run in killed["in_flight"]}} if killed else {}
 
 
 _ENDS = ("rollout.completed", "rollout.rolled_back")

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from conveyor.errors import InputRejected, StepFailed
+from conveyor.sdk.handlers import boosting
 
 if TYPE_CHECKING:
     from conveyor.sdk.handlers.handler import Scores
@@ -57,7 +58,7 @@ class SklearnHandler:
         if not getattr(estimator, "steps", None):
             return ("float",)
         last = estimator.steps[-1][1]
-        trees = hasattr(last, "tree_") or hasattr(last, "estimators_")
+        trees = any(hasattr(last, name) for name in ("tree_", "estimators_", "_predictors"))
         return ("double", "float") if trees else ("float", "double")
 
     def convert(self, estimator: Any, features: tuple[str, ...], how: str) -> bytes:
@@ -75,7 +76,11 @@ def _convert(estimator: Any, width: int) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = convert_sklearn(
-                estimator, initial_types=[("input", FloatTensorType([None, width]))], options=options, name="model"
+                estimator,
+                initial_types=[("input", FloatTensorType([None, width]))],
+                options=options,
+                name="model",
+                **boosting.converters(),
             )
     except Exception as error:  # skl2onnx raises its own, RuntimeError, ValueError and more
         cause = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -26,6 +31,8 @@ ESTIMATORS: dict[str, Any] = {
     "forest": lambda: RandomForestClassifier(20, random_state=0),
     "scaled forest": lambda: make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)),
     "boosting": lambda: make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=10, random_state=0)),
+    "histograms": lambda: HistGradientBoostingClassifier(random_state=0),
+    "scaled histograms": lambda: make_pipeline(StandardScaler(), HistGradientBoostingClassifier(random_state=0)),
     "imputed": lambda: make_pipeline(SimpleImputer(strategy="median"), RandomForestClassifier(20, random_state=0)),
     "columns": lambda: make_pipeline(
         ColumnTransformer([("scaled", StandardScaler(), ["c", "a"]), ("kept", "passthrough", ["b"])]),
