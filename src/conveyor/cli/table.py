@@ -215,7 +215,7 @@ def _told(value: float | str | None) -> str:
         return "-"
     if isinstance(value, str):
         return _cut(value, 19)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _kind(dtype: str) -> str:
