@@ -113,6 +113,9 @@ def test_a_dataset_that_becomes_upsert_later_and_a_damaged_part(tmp_path: Path) 
     assert table.frame().filter(pl.col("amount") == -1.0).height == 5
     assert table.profile is not None
     assert (table.profile.rows, table.profile.columns["amount"].min) == (1000, -1.0)
+    parts = table.view.manifest.parts
+    assert all(part.sketches for part in parts), "no part is measured a second time"
+    assert parts[1].digest == place.table("payments", "v1").view.manifest.parts[1].digest
     damaged = place.context.objects.path(table.view.manifest.parts[1].digest)
     raw = bytearray(damaged.read_bytes())
     raw[40] ^= 1

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from conveyor.delivery.lookup import latest_data, manifest_of
+from conveyor.delivery.successor import manifest_after, profile_of, size, spec_after
 from conveyor.domain import wire
-from conveyor.domain.dataset import DatasetProfile, DatasetVersion, IngestedFile, IngestReport, Manifest, Part
+from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, Step
 from conveyor.domain.state import Arrival, Quarantined
-from conveyor.domain.step import EarlierPart, IngestFile, IngestSpec
+from conveyor.domain.step import IngestFile
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
@@ -47,7 +49,7 @@ class IngestRecipe:
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
         spec = replace(
-            self._before(build.config.data[run.params["dataset"]], previous),
+            spec_after(context.objects, build.config.data[run.params["dataset"]], previous),
             files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
         )
         environment = context.settings.envs / build.environment
@@ -79,8 +81,7 @@ class IngestRecipe:
             return replace(run, result={"accepted": 0})
         mode = tx.need(BUILDS, run.params["build"]).config.data[dataset].mode
         before = Manifest() if mode == "replace" else manifest_of(context.objects, previous)
-        kept = before.rewritten(self._rewritten(before, report, outputs))
-        manifest = Manifest((*kept.parts, *added))
+        manifest = manifest_after(context.objects, before, report, outputs, added)
         version = DatasetVersion(
             project=run.project,
             name=dataset,
@@ -93,76 +94,39 @@ class IngestRecipe:
             created=context.clock.now(),
             first=manifest.first,
             last=manifest.last,
-            profile=_profile(report, outputs),
+            profile=profile_of(report, outputs),
             reason=run.reason,
             sources=tuple(part.source for part in added),
         )
         tx.put(DATASET_VERSIONS, version)
-        rows = sum(part.rows for part in added)
         gone = previous.rows if previous and mode == "replace" else sum(part.replaced for part in report.rewritten)
+        return self._tell(tx, run, version, {"mode": mode, "replaced": gone}, report, added)
+
+    def _tell(
+        self,
+        tx: Transaction,
+        run: Run,
+        version: DatasetVersion,
+        how: dict[str, Any],
+        report: IngestReport,
+        added: tuple[Part, ...],
+    ) -> Run:
+        rows = sum(part.rows for part in added)
         tx.append(
-            context.event(
+            self._context.event(
                 "data.version_created",
-                f"data/{run.project}/{dataset}",
+                f"data/{version.dataset}",
                 run.project,
-                version=number,
+                version=version.version,
                 rows=version.rows,
                 new_rows=rows,
                 until=version.last.isoformat() if version.last else None,
                 files=list(version.sources),
-                mode=mode,
-                replaced=gone,
                 late=sum(file.late for file in report.files),
+                **how,
             )
         )
-        return replace(run, result={"version": number, "new_rows": rows, "replaced": gone})
-
-    def _before(self, data: DataConfig, previous: DatasetVersion | None) -> IngestSpec:
-        """What the process must know of the version before."""
-        if previous is None or data.mode == "replace":
-            manifest = previous.manifest if previous else ""
-            return IngestSpec(data, (), previous.schema if previous else None, base=manifest)
-        objects = self._context.objects
-        sketches = previous.profile.sketches if previous.profile else ""
-        needed = data.mode == "upsert" or not sketches
-        return IngestSpec(
-            data=data,
-            files=(),
-            schema=previous.schema,
-            sketches=str(objects.path(sketches)) if sketches else None,
-            earlier=tuple(self._earlier(part) for part in manifest_of(objects, previous).parts) if needed else (),
-            watermark=previous.watermark,
-            base=previous.manifest,
-        )
-
-    def _earlier(self, part: Part) -> EarlierPart:
-        objects = self._context.objects
-        sketches = str(objects.place(part.sketches)) if part.sketches else None
-        return EarlierPart(str(objects.place(part.digest)), part.digest, sketches)
-
-    def _rewritten(self, before: Manifest, report: IngestReport, outputs: dict[str, str]) -> dict[str, Part | None]:
-        """Parts in the place of those that lost rows. What they came from is told as before."""
-        old = {part.digest: part for part in before.parts}
-        found: dict[str, Part | None] = {}
-        for new in report.rewritten:
-            digest = outputs[new.output] if new.output else ""
-            found[new.digest] = (
-                None
-                if not digest
-                else replace(
-                    old[new.digest],
-                    digest=digest,
-                    rows=new.rows,
-                    bytes=self._size(digest),
-                    first=new.first,
-                    last=new.last,
-                    sketches=outputs[new.sketches] if new.sketches else "",
-                )
-            )
-        return found
-
-    def _size(self, digest: str) -> int:
-        return self._context.objects.path(digest).stat().st_size
+        return replace(run, result={"version": version.version, "new_rows": rows, "replaced": how["replaced"]})
 
     def failed(self, run: Run, tx: Transaction) -> None:
         """The process died or was cancelled: the files are kept, and each says why it was not taken."""
@@ -215,7 +179,7 @@ class IngestRecipe:
         digest = outputs[file.output]
         sketches = outputs[file.sketches] if file.sketches else ""
         times = file.first, file.last
-        return Part(digest, file.rows, self._size(digest), *times, arrival.file, arrival.digest, sketches)
+        return Part(digest, file.rows, size(context.objects, digest), *times, arrival.file, arrival.digest, sketches)
 
     def _refuse(self, tx: Transaction, run: Run, arrival: Arrival, error: str, hint: str) -> None:
         tx.put(ARRIVALS, replace(arrival, state="refused", note=f"{error} {hint}".strip()))
@@ -240,8 +204,3 @@ def _note(file: IngestedFile) -> str:
         (file.late, "late: older than what was known"),
     )
     return f"{file.rows:,} rows taken" + "".join(f", {count:,} {what}" for count, what in more if count)
-
-
-def _profile(report: IngestReport, outputs: dict[str, str]) -> DatasetProfile | None:
-    profile = report.profile
-    return replace(profile, sketches=outputs.get(profile.sketches, "")) if profile else None

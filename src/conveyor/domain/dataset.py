@@ -191,4 +191,5 @@ class IngestReport:
     schema: dict[str, str]
     profile: DatasetProfile | None = None
     rewritten: tuple[RewrittenPart, ...] = ()
+    sketched: dict[str, str] = field(default_factory=dict)  # parts that got sketches now: digest -> name of the file
     base: str = ""  # digest of the manifest that it was made for

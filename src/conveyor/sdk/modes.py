@@ -30,11 +30,12 @@ def _upserted(spec: IngestSpec, files: list[IngestedFile], schema: dict[str, str
         return IngestReport(tuple(files), schema, base=spec.base)
     changed = upsert.rewrite(spec, keys, out)
     files = [sketched(file, out) for file in files]
+    measured: dict[str, str] = {}
     if changed or spec.sketches is None:
-        profile = of_parts(spec, files, changed, out)
+        profile, measured = of_parts(spec, files, changed, out)
     else:
         profile = whole(spec, [out / file.output for file in files if file.output], out)
-    return IngestReport(tuple(files), schema, profile, tuple(changed), spec.base)
+    return IngestReport(tuple(files), schema, profile, tuple(changed), measured, spec.base)
 
 
 def _all_or_none(files: list[IngestedFile], out: Path) -> list[IngestedFile]:

@@ -25,22 +25,32 @@ def whole(spec: IngestSpec, added: Sequence[Path], out: Path) -> DatasetProfile:
     return _keep(describe.merged([before, describe.measure(added)]), out)
 
 
-def of_parts(spec: IngestSpec, files: list[IngestedFile], changed: list[RewrittenPart], out: Path) -> DatasetProfile:
+def of_parts(
+    spec: IngestSpec, files: list[IngestedFile], changed: list[RewrittenPart], out: Path
+) -> tuple[DatasetProfile, dict[str, str]]:
     """Of a version some of whose rows were replaced: the sum of its parts' sketches, for a sum cannot be taken apart.
 
-    `files` and `changed` have theirs; an earlier part that has none is measured.
+    `files` and `changed` have theirs. An earlier part that has none is measured, once: its sketches are kept by the
+    names of the second result.
     """
     rewritten = {part.digest: part.sketches for part in changed}
+    measured: dict[str, str] = {}
 
     def each() -> Iterator[dict[str, Sketch]]:
         for part in spec.earlier:
-            if part.digest not in rewritten:
-                yield _read(part.sketches) or describe.measure([Path(part.path)])
+            if part.digest in rewritten:
+                continue
+            found = _read(part.sketches)
+            if found is None:
+                found = describe.measure([Path(part.path)])
+                measured[part.digest] = f"{part.digest}.sketches"
+                process.write(out / measured[part.digest], sketch.to_bytes(found))
+            yield found
         for name in [*rewritten.values(), *(file.sketches for file in files)]:
             if name is not None:
                 yield _read(str(out / name)) or {}
 
-    return _keep(describe.merged(each()), out)
+    return _keep(describe.merged(each()), out), measured
 
 
 def sketched(file: IngestedFile, out: Path) -> IngestedFile:
