@@ -29,7 +29,7 @@ from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
 from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView, TableView
-from conveyor.errors import ConveyorError, InputRejected, Unavailable
+from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
 
 T = TypeVar("T")
 _POLL = 0.2
@@ -138,7 +138,10 @@ class Client:
         path = f"{_data(project, dataset)}/table/objects/{_quote(digest)}?version=v{version}"
         with self._asked("GET", path) as response:
             while chunk := response.read(_CHUNK):
-                target.write(chunk)
+                try:
+                    target.write(chunk)
+                except OSError as error:
+                    raise NoSpace(f"a part could not be kept: {error.strerror}", hint="Free some space.") from error
 
     def tags(self, project: str, dataset: str) -> list[DataTag]:
         return self._get(f"{_data(project, dataset)}/tags", list[DataTag])

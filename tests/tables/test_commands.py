@@ -74,6 +74,9 @@ def test_head_gives_rows_and_hostile_text_moves_no_cursor(data: Called) -> None:
     assert "card" in data("head", "payments@v1")
     data("head", "payments", "-n", "0", code=1)
     assert "\x1b" not in data("show", "payments")
+    hostile = data("head", "payments", "-n", "5000")
+    assert "?[31mred" in hostile
+    assert "\x1b" not in hostile
 
 
 def test_diff_counts_rows_and_names_what_moved(data: Called) -> None:

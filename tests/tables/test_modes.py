@@ -16,7 +16,7 @@ from conveyor.delivery.inputs import Inputs
 from conveyor.domain.project import DataConfig, Label
 from conveyor.domain.run import Run
 from conveyor.domain.state import Arrival
-from conveyor.sdk import inputs
+from conveyor.sdk import inputs, version_profile
 from conveyor.stores import collections as c
 from conveyor.tables.diff import diff
 
@@ -113,9 +113,6 @@ def test_a_dataset_that_becomes_upsert_later_and_a_damaged_part(tmp_path: Path) 
     assert table.frame().filter(pl.col("amount") == -1.0).height == 5
     assert table.profile is not None
     assert (table.profile.rows, table.profile.columns["amount"].min) == (1000, -1.0)
-    parts = table.view.manifest.parts
-    assert all(part.sketches for part in parts), "no part is measured a second time"
-    assert parts[1].digest == place.table("payments", "v1").view.manifest.parts[1].digest
     damaged = place.context.objects.path(table.view.manifest.parts[1].digest)
     raw = bytearray(damaged.read_bytes())
     raw[40] ^= 1
@@ -123,6 +120,28 @@ def test_a_dataset_that_becomes_upsert_later_and_a_damaged_part(tmp_path: Path) 
     with pytest.raises(AssertionError):
         place.take("payments", inline=True, again=payments(1)[:5].with_columns(amount=pl.lit(-2.0)))
     assert place.table("payments").version == 2
+    place.close()
+
+
+def test_large_parts_keep_sketches_of_their_own_and_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_profile, "LARGE", 400)
+    place = Place(tmp_path, DataConfig("payments", time="at", key="id"))
+    place.take("payments", inline=True, a=payments(0), b=payments(1), c=payments(2, 100))
+    place.configure(UPSERT)
+    place.take("payments", inline=True, update=payments(0)[:5].with_columns(amount=pl.lit(-1.0)))
+    first, parts = place.table("payments", "v1").view.manifest.parts, place.table("payments").view.manifest.parts
+    assert [bool(part.sketches) for part in parts] == [True, True, False, False]
+    assert [old.digest == new.digest for old, new in zip(first, parts, strict=False)] == [False, True, True]
+    place.take("payments", inline=True, update2=payments(1)[:200].with_columns(amount=pl.lit(-2.0)))
+    table = place.table("payments")
+    assert [bool(part.sketches) for part in table.view.manifest.parts] == [True, False, False, False, False]
+    assert table.view.manifest.parts[0] == parts[0]
+    assert table.profile is not None
+    amount, whole = table.profile.columns["amount"], table.frame()["amount"]
+    assert (table.profile.rows, amount.min, amount.mean) == (1100, -2.0, pytest.approx(whole.mean()))
+    assert amount.distinct == whole.n_unique()
     place.close()
 
 

@@ -99,7 +99,8 @@ def show(view: TableView, as_json: bool = False) -> None:
     if as_json:
         say_json(view)
         return
-    say(f"{version.name}@v{version.version} of {version.project}, made {ago(version.created)}: {version.reason}")
+    name, reason = f"{version.name}@v{version.version} of {version.project}", _cut(version.reason, 80)
+    say(f"{name}, made {ago(version.created)}: {reason}")
     say(f"  {version.rows:,} rows in {len(manifest.parts):,} parts, {_size(version.bytes)}")
     if version.first and version.last:
         say(
@@ -130,7 +131,7 @@ def head(found: Table, count: int, window: str = "", as_json: bool = False) -> N
         say(first.write_json())
         return
     with pl.Config(tbl_rows=count, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True):
-        say(str(first))
+        say("".join(char if char.isprintable() or char == "\n" else "?" for char in str(first)))
 
 
 def diff(before: Table, after: Table, as_json: bool = False) -> None:
@@ -186,7 +187,7 @@ def _profile_row(name: str, column: ColumnProfile) -> tuple[str, ...]:
     median = column.quantiles[_MEDIAN] if column.quantiles else None
     top = ", ".join(f"{_cut(value, 16)} ({count:,})" for value, count in column.top[:3])
     ends = (_told(column.min), _told(median), _told(column.max))
-    return (name, _kind(column.dtype), *_counts(column), *ends, _told(column.mean), _told(column.std), top)
+    return (_cut(name, 40), _kind(column.dtype), *_counts(column), *ends, _told(column.mean), _told(column.std), top)
 
 
 def _counts(column: ColumnProfile) -> tuple[str, str]:
@@ -207,7 +208,7 @@ def _diff_row(column: ColumnDiff) -> tuple[str, ...]:
 
     psi = f"{column.shift.psi:.3f}" if column.shift else ""
     told = (both("nulls"), both("distinct"), both("mean"), median(), both("min"), both("max"))
-    return (column.name, *told, psi, column.words)
+    return (_cut(column.name, 40), *told, psi, column.words)
 
 
 def _told(value: float | str | None) -> str:

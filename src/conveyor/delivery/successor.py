@@ -53,7 +53,7 @@ def size(objects: Objects, digest: str) -> int:
 
 def _earlier(objects: Objects, part: Part) -> EarlierPart:
     sketches = str(objects.path(part.sketches)) if part.sketches else None
-    return EarlierPart(str(objects.place(part.digest)), part.digest, sketches)
+    return EarlierPart(str(objects.place(part.digest)), part.digest, part.rows, sketches)
 
 
 def _rewritten(objects: Objects, old: Part, new: RewrittenPart, outputs: dict[str, str]) -> Part:

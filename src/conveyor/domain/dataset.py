@@ -33,7 +33,7 @@ class Part:
     last: datetime | None = None
     source: str = ""
     source_digest: str = ""
-    sketches: str = ""  # digest of its own, where rows may be replaced (mode "upsert"): a sum cannot be taken apart
+    sketches: str = ""  # digest of its own: of large parts whose rows may be replaced (mode "upsert")
 
 
 @dataclass(frozen=True, slots=True)

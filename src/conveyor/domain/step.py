@@ -143,6 +143,7 @@ class EarlierPart:
 
     path: str
     digest: str
+    rows: int
     sketches: str | None = None
 
 

@@ -40,12 +40,23 @@ def measure(paths: Sequence[Path]) -> dict[str, Sketch]:
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """By slices, which hold little in memory; Polars' own iterator of batches reads ahead by several hundred MB."""
+    """Small files together, large ones by slices, which hold little in memory; Polars' own iterator of batches reads
+    ahead by several hundred MB."""
+    group: list[Path] = []
+    held = 0
     for path in paths:
         frame = pl.scan_parquet(path, glob=False)
         rows = int(frame.select(pl.len()).collect().item())
-        for start in range(0, rows, BATCH):
-            yield frame.slice(start, BATCH).collect()
+        if rows > BATCH // 2:
+            yield from (frame.slice(start, BATCH).collect() for start in range(0, rows, BATCH))
+            continue
+        if held + rows > BATCH:
+            yield pl.scan_parquet(group, glob=False).collect()
+            group, held = [], 0
+        group.append(path)
+        held += rows
+    if group:
+        yield pl.scan_parquet(group, glob=False).collect()
 
 
 def merged(sketches: Iterable[Mapping[str, Sketch]]) -> dict[str, Sketch]:

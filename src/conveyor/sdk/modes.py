@@ -8,7 +8,7 @@ from pathlib import Path
 from conveyor.domain.dataset import IngestedFile, IngestReport
 from conveyor.domain.step import IngestSpec
 from conveyor.sdk import upsert
-from conveyor.sdk.version_profile import of_parts, sketched, whole
+from conveyor.sdk.version_profile import of_parts, sketches_of, whole
 
 
 def finish(spec: IngestSpec, files: list[IngestedFile], schema: dict[str, str], out: Path) -> IngestReport:
@@ -29,7 +29,9 @@ def _upserted(spec: IngestSpec, files: list[IngestedFile], schema: dict[str, str
     if keys.is_empty():
         return IngestReport(tuple(files), schema, base=spec.base)
     changed = upsert.rewrite(spec, keys, out)
-    files = [sketched(file, out) for file in files]
+    files = [
+        replace(file, sketches=sketches_of(file.output, file.rows, out)) if file.output else file for file in files
+    ]
     measured: dict[str, str] = {}
     if changed or spec.sketches is None:
         profile, measured = of_parts(spec, files, changed, out)

@@ -16,8 +16,8 @@ from blake3 import blake3
 from conveyor.domain.dataset import IngestedFile, RewrittenPart
 from conveyor.domain.step import EarlierPart, IngestSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import describe, process, sketch
 from conveyor.sdk.parts import ends, save
+from conveyor.sdk.version_profile import sketches_of
 
 
 def newest(
@@ -65,9 +65,9 @@ def _without(part: EarlierPart, keys: pl.Series, hits: int, spec: IngestSpec, ou
     rest = pl.read_parquet(part.path, glob=False).filter(~pl.col(key).is_in(keys.implode()))
     if rest.is_empty():
         return RewrittenPart(part.digest, hits)
-    output, sketches = f"{part.digest}.parquet", f"{part.digest}.sketches"
+    output = f"{part.digest}.parquet"
     save(rest, out / output)
-    process.write(out / sketches, sketch.to_bytes(describe.measure([out / output])))
+    sketches = sketches_of(output, rest.height, out)
     first, last = ends(rest, spec.data.time)
     return RewrittenPart(part.digest, hits, rest.height, first, last, output, sketches)
 

@@ -12,6 +12,8 @@ from conveyor.sdk import describe, process, sketch
 from conveyor.sdk.sketch import Sketch
 
 SKETCHES = "sketches.bin"
+LARGE = 100_000
+"""Rows of a part from which on sketches of its own are kept: they take some percent of its bytes then."""
 
 
 def whole(spec: IngestSpec, added: Sequence[Path], out: Path) -> DatasetProfile:
@@ -28,12 +30,13 @@ def whole(spec: IngestSpec, added: Sequence[Path], out: Path) -> DatasetProfile:
 def of_parts(
     spec: IngestSpec, files: list[IngestedFile], changed: list[RewrittenPart], out: Path
 ) -> tuple[DatasetProfile, dict[str, str]]:
-    """Of a version some of whose rows were replaced: the sum of its parts' sketches, for a sum cannot be taken apart.
+    """Of a version some of whose rows were replaced: a sum of its parts', for a sum cannot be taken apart.
 
-    `files` and `changed` have theirs. An earlier part that has none is measured, once: its sketches are kept by the
-    names of the second result.
+    Large parts keep sketches of their own; an earlier one that has none is measured now, and the second result names
+    the file with its. Small parts are read again, which takes no longer than to merge sketches of theirs.
     """
-    rewritten = {part.digest: part.sketches for part in changed}
+    rewritten = {part.digest for part in changed}
+    small: list[Path] = []
     measured: dict[str, str] = {}
 
     def each() -> Iterator[dict[str, Sketch]]:
@@ -41,25 +44,36 @@ def of_parts(
             if part.digest in rewritten:
                 continue
             found = _read(part.sketches)
-            if found is None:
-                found = describe.measure([Path(part.path)])
+            if found is None and part.rows < LARGE:
+                small.append(Path(part.path))
+            elif found is None:
                 measured[part.digest] = f"{part.digest}.sketches"
-                process.write(out / measured[part.digest], sketch.to_bytes(found))
-            yield found
-        for name in [*rewritten.values(), *(file.sketches for file in files)]:
-            if name is not None:
-                yield _read(str(out / name)) or {}
+                yield _measured(Path(part.path), out / measured[part.digest])
+            else:
+                yield found
+        news: list[RewrittenPart | IngestedFile] = [*changed, *files]
+        for new in news:
+            if new.sketches is not None:
+                yield _read(str(out / new.sketches)) or {}
+            elif new.output is not None:
+                small.append(out / new.output)
+        yield describe.measure(small)
 
     return _keep(describe.merged(each()), out), measured
 
 
-def sketched(file: IngestedFile, out: Path) -> IngestedFile:
-    """With sketches of its own in `OUT`."""
-    if file.output is None:
-        return file
-    name = f"{file.output}.sketches"
-    process.write(out / name, sketch.to_bytes(describe.measure([out / file.output])))
-    return replace(file, sketches=name)
+def sketches_of(output: str, rows: int, out: Path) -> str | None:
+    """Sketches of one part in `OUT`, where it is large enough for them to be of use."""
+    if rows < LARGE:
+        return None
+    _measured(out / output, out / f"{output}.sketches")
+    return f"{output}.sketches"
+
+
+def _measured(part: Path, target: Path) -> dict[str, Sketch]:
+    found = describe.measure([part])
+    process.write(target, sketch.to_bytes(found))
+    return found
 
 
 def _read(path: str | None) -> dict[str, Sketch] | None:

@@ -13,9 +13,14 @@ from blake3 import blake3
 from conveyor.client import Client
 from conveyor.domain.dataset import Part
 from conveyor.domain.views import TableView
-from conveyor.errors import CorruptObject, NotFound
+from conveyor.errors import CorruptObject, NotFound, Refused
 
 _CLOUDS = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "https://")
+_VARIABLES = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+    "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY",
+)  # fmt: skip
 _CACHE = "tables"  # below the folder of temporary files, or CONVEYOR_CACHE
 
 
@@ -37,9 +42,13 @@ class LocalStore:
     def __init__(self, root: Path, *, verify: bool) -> None:
         self._root = root
         self._verify = verify
+        self._seen: set[str] = set()  # verified for this table already
 
     def place(self, part: Part) -> str:
-        return str(self.whole(part.digest) if self._verify else self._path(part.digest))
+        if self._verify and part.digest not in self._seen:
+            self.whole(part.digest)
+            self._seen.add(part.digest)
+        return str(self._path(part.digest))
 
     def whole(self, digest: str) -> Path:
         return verified(self._path(digest), digest)
@@ -68,7 +77,10 @@ class Downloads:
         path = self._folder / key(digest)
         if path.exists():
             return verified(path, digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._folder.stat().st_uid != os.getuid():
+            raise Refused(f"{self._folder} belongs to somebody else", hint="Name a folder of yours: CONVEYOR_CACHE=...")
+        path.parent.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as target:
@@ -126,9 +138,13 @@ def verified(path: Path, digest: str) -> Path:
 
 
 def _options(env: Mapping[str, str]) -> dict[str, str] | None:
-    """The store's credentials and endpoint, from the variables that the control plane reads too."""
-    found = {name.lower(): value for name, value in env.items() if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))}
-    if endpoint := found.pop("aws_endpoint_url_s3", found.get("aws_endpoint_url", "")):
+    """The store's endpoint and credentials, from the variables that the control plane reads too; without any of them
+    Polars looks where the cloud's own programs do."""
+    found = {name.lower(): env[name] for name in _VARIABLES if env.get(name)}
+    endpoint = (
+        found.pop("aws_endpoint_url_s3", "") or found.pop("aws_endpoint", "") or found.get("aws_endpoint_url", "")
+    )
+    if endpoint:
         found["aws_endpoint_url"] = endpoint
         if endpoint.startswith("http://"):
             found.setdefault("aws_allow_http", "true")

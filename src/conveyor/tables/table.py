@@ -125,10 +125,19 @@ class Table:
 
             return Rows(self, tuple(columns), batch, which)
 
-    def batches(self, rows: int = _BATCH, *, share: int = 0, of: int = 1, **which: Any) -> Iterator[pl.DataFrame]:
+    def batches(
+        self,
+        rows: int = _BATCH,
+        *,
+        share: int = 0,
+        of: int = 1,
+        window: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pl.DataFrame]:
         """The rows, some at a time, part after part: memory is that of one batch. `share`-th of `of` parts only."""
-        columns = which.pop("columns", None)
-        after, first, last = self._range(which.get("window"), which.get("since"), which.get("until"))
+        after, first, last = self._range(window, since, until)
         for part in self.view.manifest.within(after or first, last).parts[share::of]:
             frame = self._open([self._store.place(part)])
             for start in range(0, part.rows, rows):
@@ -207,9 +216,10 @@ def write(table: Table, target: Path, **which: Any) -> int:
         rows = pl.scan_parquet(temporary) if suffix == ".parquet" else pl.scan_csv(temporary, infer_schema=False)
         written = int(rows.select(pl.len()).collect().item())
         temporary.replace(target)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise InputRejected(
-            f"{target} cannot be written: {error.strerror or error}", hint="Is there room, and may you write there?"
+            f"{target} cannot be written: {getattr(error, 'strerror', None) or error}",
+            hint="Is there room, and may you write there? A CSV file holds no lists.",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
