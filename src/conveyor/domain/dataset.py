@@ -87,7 +87,7 @@ class ColumnProfile:
     """One column's statistics. `min` and `max` are numbers, or text for text and times.
 
     `mean`, `std` and `quantiles` are for numbers (without NaN and infinities, which `not_finite` counts); quantiles
-    also for times, as text. Counts are exact but for `distinct`, which is within some percent above 2,000, and `top`,
+    also for times, as text. Counts are exact but for `distinct`, which is within some percent above 1,000, and `top`,
     whose counts are lower bounds where a column has many values.
     """
 
