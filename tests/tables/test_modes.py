@@ -179,6 +179,12 @@ def test_append_counts_late_rows_and_profiles_the_whole_version(tmp_path: Path) 
     assert dict(table.profile.columns["kind"].top) == dict(whole["kind"].value_counts().iter_rows())
     found = diff(place.table("payments", "v1"), table)
     assert (found.rows.added, found.rows.removed, found.drifted) == (700, 0, ())
+    place.context.objects.delete(table.profile.sketches)
+    assert table.sketches() is None
+    place.take("payments", inline=True, d=payments(7))
+    again = place.table("payments").profile
+    assert again is not None
+    assert again.rows == 1700, "sketches that are gone are made again from the parts"
     place.close()
 
 

@@ -195,8 +195,10 @@ def test_what_is_read_over_the_api_is_verified_and_kept(home: Path) -> None:
         kept.write_bytes(b"damaged")
         with pytest.raises(CorruptObject):
             table.frame()
+        assert set(table.sketches() or ()) == set(payments(0).columns)
+        other = place.context.objects.put(b"of another version")
         with pytest.raises(NotFound):
-            downloads.whole(view.version.manifest)
+            downloads.whole(other)
 
 
 def test_importing_conveyor_imports_nothing_heavy() -> None:

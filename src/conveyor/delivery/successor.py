@@ -8,6 +8,7 @@ from conveyor.delivery.lookup import manifest_of
 from conveyor.domain.dataset import DatasetProfile, DatasetVersion, IngestReport, Manifest, Part, RewrittenPart
 from conveyor.domain.project import DataConfig
 from conveyor.domain.step import EarlierPart, IngestSpec
+from conveyor.errors import CorruptObject, NotFound
 from conveyor.stores.objects import Objects
 
 
@@ -16,13 +17,13 @@ def spec_after(objects: Objects, data: DataConfig, previous: DatasetVersion | No
     if previous is None or data.mode == "replace":
         base = previous.manifest if previous else ""
         return IngestSpec(data, (), previous.schema if previous else None, base=base)
-    sketches = previous.profile.sketches if previous.profile else ""
-    needed = data.mode == "upsert" or not sketches
+    sketches = _file(objects, previous.profile.sketches if previous.profile else "")
+    needed = data.mode == "upsert" or sketches is None
     return IngestSpec(
         data=data,
         files=(),
         schema=previous.schema,
-        sketches=str(objects.path(sketches)) if sketches else None,
+        sketches=sketches,
         earlier=tuple(_earlier(objects, part) for part in manifest_of(objects, previous).parts) if needed else (),
         watermark=previous.watermark,
         base=previous.manifest,
@@ -52,8 +53,15 @@ def size(objects: Objects, digest: str) -> int:
 
 
 def _earlier(objects: Objects, part: Part) -> EarlierPart:
-    sketches = str(objects.path(part.sketches)) if part.sketches else None
-    return EarlierPart(str(objects.place(part.digest)), part.digest, part.rows, sketches)
+    return EarlierPart(str(objects.place(part.digest)), part.digest, part.rows, _file(objects, part.sketches))
+
+
+def _file(objects: Objects, digest: str) -> str | None:
+    """Sketches that are gone or damaged cost a measurement, and no ingest."""
+    try:
+        return str(objects.path(digest)) if digest else None
+    except (NotFound, CorruptObject):
+        return None
 
 
 def _rewritten(objects: Objects, old: Part, new: RewrittenPart, outputs: dict[str, str]) -> Part:

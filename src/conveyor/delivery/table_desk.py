@@ -8,7 +8,7 @@ from pathlib import Path
 from conveyor.delivery import arrivals
 from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
 from conveyor.domain import requests
-from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.dataset import DatasetVersion, objects_of
 from conveyor.domain.project import DataConfig
 from conveyor.domain.reference import Reference, is_tag, newest_at, parse
 from conveyor.domain.state import DataTag, DataTagMove
@@ -42,8 +42,7 @@ class TableDesk:
     def object(self, project: str, dataset: str, which: str, digest: str) -> Path:
         """A verified file with an object of that version; no other object is given out."""
         view = self.table(project, dataset, which)
-        sketches = view.version.profile.sketches if view.version.profile else ""
-        if digest not in {sketches, *(part.digest for part in view.manifest.parts)} or not digest:
+        if digest not in objects_of(view.version, view.manifest):
             raise NotFound(f"{view.version.id} has no part {digest[:12]!r}", hint="Ask for its table: it names them.")
         return self._context.objects.path(digest)
 

@@ -145,6 +145,13 @@ class DatasetVersion:
         return f"{self.project}/{self.name}"
 
 
+def objects_of(version: DatasetVersion, manifest: Manifest) -> frozenset[str]:
+    """Digests of all objects that a version is made of: what a collection keeps, and what a copy needs."""
+    sketches = version.profile.sketches if version.profile else ""
+    parts = (digest for part in manifest.parts for digest in (part.digest, part.sketches))
+    return frozenset(digest for digest in (version.manifest, sketches, *parts) if digest)
+
+
 @dataclass(frozen=True, slots=True)
 class IngestedFile:
     """What became of one file. With `error` the whole file was refused and nothing of it was written.

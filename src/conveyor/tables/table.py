@@ -16,7 +16,7 @@ from conveyor.domain.dataset import DatasetProfile, Manifest, Part, utc
 from conveyor.domain.reference import parse
 from conveyor.domain.step import InputSpec
 from conveyor.domain.views import TableView
-from conveyor.errors import InputRejected, Unavailable
+from conveyor.errors import InputRejected, NotFound, Unavailable
 from conveyor.sdk import inputs, sketch
 from conveyor.sdk.schema import parse_type
 from conveyor.tables.store import Store, find
@@ -51,9 +51,12 @@ class Table:
         return self.view.version.profile
 
     def sketches(self) -> dict[str, sketch.Sketch] | None:
-        """What the profile merges from; None in versions of an earlier Conveyor."""
+        """What the profile merges from; None in versions of an earlier Conveyor, and where the object is gone."""
         digest = self.profile.sketches if self.profile else ""
-        return sketch.from_bytes(self._store.whole(digest).read_bytes()) if digest else None
+        try:
+            return sketch.from_bytes(self._store.whole(digest).read_bytes()) if digest else None
+        except NotFound:
+            return None
 
     def parts(self, *, window: str | None = None, since: Any = None, until: Any = None) -> Manifest:
         """The parts that may hold rows of that time; `scan` reads no other."""
