@@ -29,6 +29,7 @@ from conveyor.cli import lifecycle
 from conveyor.client import Client
 from conveyor.domain.release import Release
 from conveyor.domain.run import RunState
+from conveyor.errors import NotFound
 
 SETTLE_SECONDS = 20.0  # what a rollout leaves behind (old processes, receipts, caches) is over by then
 SERVE = """
@@ -138,7 +139,10 @@ def models(client: Client) -> dict[str, int]:
 
 
 def built(client: Client, commit: str) -> bool:
-    run = client.run_of_commit("idle", commit)
+    try:
+        run = client.run_of_commit("idle", commit)
+    except NotFound:  # the push has not been read yet
+        return False
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         raise SystemExit(f"the build failed: {run.error}")
     return run.state is RunState.SUCCEEDED

@@ -30,6 +30,7 @@ from conveyor.domain.routing import Bin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=1)
+WARM = timedelta(seconds=2)
 LIMIT = 3000  # turns of a second; far more than any of these plans may take
 
 seconds = st.integers(0, 10).map(lambda value: timedelta(seconds=value))
@@ -173,7 +174,7 @@ def test_a_failed_migration_aborts_before_anything_starts() -> None:
 
 def _canary(plan_: Plan, new: Counts, old: Counts, after: timedelta = timedelta(0), **more: int) -> Rollout:
     target = TargetSeen(2, 2, new=new, old=old, **more)
-    rollout = replace(_rollout(), phase=Phase.CANARY)
+    rollout = replace(_rollout(), phase=Phase.CANARY, started=NOW, warm=after >= WARM)
     return decide(rollout, plan_, Seen({"web": target}, routes_applied=True), NOW + after)
 
 
@@ -203,8 +204,15 @@ def _times(*milliseconds: float) -> Counts:
 def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not() -> None:
     chosen = plan({"web": RolloutConfig()})
     live = _times(*([4.0] * 180 + [40.0] * 20))
-    warm = timedelta(seconds=2)
+    warm = WARM
     assert _canary(chosen, _times(*[40.0] * 30), live).phase is Phase.CANARY, "first requests fill caches"
+    cold = replace(_rollout(), phase=Phase.CANARY, started=NOW)
+    first = Seen({"web": TargetSeen(2, 2, new=_times(*[40.0] * 30), old=live)}, routes_applied=True)
+    warmed = decide(cold, chosen, first, NOW + warm)
+    assert (warmed.phase, warmed.warm) == (Phase.CANARY, True), "what came before is not held against it later"
+    for more, phase in (([4.0] * 30, Phase.CANARY), ([40.0] * 30, Phase.ABORTING)):
+        then = Seen({"web": TargetSeen(2, 2, new=_times(*[40.0] * 30, *more), old=live)}, routes_applied=True)
+        assert decide(warmed, chosen, then, NOW + warm + STEP).phase is phase
     slow = _canary(chosen, _times(*[40.0] * 30), live, warm)
     assert slow.phase is Phase.ABORTING
     assert "took more than 19 ms for 30 of 30 requests, the live version for 20 of 200" in slow.abort

@@ -53,6 +53,14 @@ def test_a_job_runs_once_with_its_environment_and_leaves_its_figures(tmp_path: P
     assert (tmp_path / "ran").read_text() == "x\n"
 
 
+def test_a_command_gives_way_to_what_answers_requests(tmp_path: Path) -> None:
+    start(tmp_path / "j", job(tmp_path, "nice; cat /proc/self/autogroup 2>/dev/null || true"))
+    finished(tmp_path / "j")
+    niceness, *group = (tmp_path / "logs" / "out.log").read_text().splitlines()
+    assert int(niceness) == min(19, os.nice(0) + child.YIELDS)
+    assert all(line.endswith(f"nice {child.YIELDS}") for line in group)
+
+
 def test_argv_and_what_cannot_start(tmp_path: Path) -> None:
     plain = Job(cwd=tmp_path, log=tmp_path / "log", argv=(sys.executable, "-c", "print('hi')"))
     start(tmp_path / "good", plain)

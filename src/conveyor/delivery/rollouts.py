@@ -136,6 +136,8 @@ class Rollouts:
             self._receipts.record(tx, before, rollout, percent)
             if rollout.verdict and (rollout.phase, rollout.step) != (before.phase, before.step):
                 tx.append(self._verdict(environment, before, rollout, plan))
+            if not _told(before, rollout):
+                return
             tx.append(
                 self._event(
                     "rollout.advanced",
@@ -244,6 +246,11 @@ class Rollouts:
 
     def _event(self, type_: str, environment: Environment, **data: object) -> Event:
         return self._context.event(type_, f"environment/{environment.id}", environment.project, **data)
+
+
+def _told(before: Rollout, rollout: Rollout) -> bool:
+    """Whether people are to hear of this turn."""
+    return any(getattr(before, name) != getattr(rollout, name) for name in ("phase", "step", "paused"))
 
 
 def _changed(old: dict[str, Target], new: dict[str, Target]) -> dict[str, Target]:

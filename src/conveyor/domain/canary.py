@@ -25,6 +25,11 @@ class Counts:
     times: tuple[Bin, ...] = ()
     checks_failed: int = 0  # health checks
 
+    @property
+    def timed(self) -> int:
+        """Answers whose time was seen."""
+        return sum(bin_.count for bin_ in self.times)
+
     def since(self, base: Counts) -> Counts:
         """What was counted after `base`; a proxy that was started again counts from its beginning."""
         if base.requests > self.requests:
@@ -45,7 +50,7 @@ def worse(new: Counts, old: Counts, bound: Abort, looks: int, *, warm: bool = Tr
         return f"answered {new.errors} of {new.requests} requests with 5xx{beside} (bound {bound.error_rate:.1%})"
     if new.checks_failed >= CHECKS_FAILED:
         return f"failed {new.checks_failed} health checks, on and off"
-    if not warm or new.requests < bound.min_requests:
+    if not warm or new.timed < bound.min_requests:
         return ""
     slow = bound.latency_p99_ms
     if slow is not None and _tail(new, slow, looks) is Verdict.FAIL:
@@ -76,7 +81,7 @@ def better(new: Counts, old: Counts, bound: Abort, looks: int) -> bool:
 
 def slow_from(old: Counts, bound: Abort) -> float | None:
     """Milliseconds from which an answer counts as slow; None while too little of the live version was seen."""
-    if sum(bin_.count for bin_ in old.times) < bound.min_requests:
+    if old.timed < bound.min_requests:
         return None
     return bound.slower * quantile(old.times, 0.5) + NOISE_MS
 
@@ -84,7 +89,7 @@ def slow_from(old: Counts, bound: Abort) -> float | None:
 def over(counts: Counts, limit: float) -> Share:
     """Answers that took longer than `limit` milliseconds."""
     slow = sum(bin_.count for bin_ in counts.times if bin_.low >= limit)
-    return Share(slow, sum(bin_.count for bin_ in counts.times))
+    return Share(slow, counts.timed)
 
 
 def _errors(new: Counts, old: Counts, bound: Abort, looks: int) -> Verdict:

@@ -53,6 +53,7 @@ class Rollout:
     live: dict[str, Counts] = field(default_factory=dict)  # the previous release's
     verdict: str = ""  # of the step that ended last
     started: datetime | None = None  # when all processes of the new release had become healthy
+    warm: bool = False  # its first requests, which fill caches and pools, are behind it, and out of `base`
     paused: datetime | None = None  # since when a person holds it where it is
     pause_until: datetime | None = None
     successor: str = ""  # the commit of a newer push that is ready to be released: it need not wait out the watch
@@ -170,11 +171,21 @@ def decide(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     longest = max(plan.deadline, plan.watch, plan.hold * 10)
     if rollout.phase in _WATCHED and not seen.routes_applied and now - rollout.entered >= longest + DEAF:
         return _abort(rollout, "the proxy did not follow its routes", now)
-    return _TURNS[rollout.phase](resume(rollout, now), plan, seen, now)
+    return _TURNS[rollout.phase](_warmed(resume(rollout, now), seen, now), plan, seen, now)
 
 
 DEAF = timedelta(minutes=10)
 """How long a proxy that answers but does not take its routes may hold up a phase, beyond the phase's own time."""
+
+
+def _warmed(rollout: Rollout, seen: Seen, now: datetime) -> Rollout:
+    """Once the new version has had traffic for a while, its times until then are taken out of what it is judged by."""
+    if rollout.warm or rollout.started is None or now - rollout.started < _WARM:
+        return rollout
+    base = {
+        name: replace(rollout.base.get(name, Counts()), times=target.new.times) for name, target in seen.targets.items()
+    }
+    return replace(rollout, warm=True, base=base)
 
 
 def _drained(rollout: Rollout, plan: Plan, seen: Seen, leaving: int, now: datetime) -> bool:
@@ -189,7 +200,7 @@ def _paused(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     failed = seen.migration if seen.migration.startswith("failed") else ""
     if rollout.phase is Phase.PREPARE and failed:
         return _abort(rollout, f"migration {failed}", now, _code(seen))
-    fault = _fault(rollout, plan, seen, now) if rollout.phase in _WATCHED else None
+    fault = _fault(rollout, plan, seen) if rollout.phase in _WATCHED else None
     return _abort(rollout, fault[1], now, fault[0]) if fault else rollout
 
 
@@ -226,7 +237,7 @@ def _start(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     """Mirrored traffic only: no answer of the new release reaches anybody yet."""
-    fault = _fault(rollout, plan, seen, now)
+    fault = _fault(rollout, plan, seen)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     enough = all(_new(rollout, seen, name).requests >= wanted for name, wanted in plan.shadow.items())
@@ -237,7 +248,7 @@ def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen, now)
+    fault = _fault(rollout, plan, seen)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     broken = _broken(rollout, plan, seen)
@@ -259,7 +270,7 @@ def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _live(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen, now)
+    fault = _fault(rollout, plan, seen)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     watched = now - rollout.entered >= plan.watch or rollout.previous is None  # there is nothing to go back to
@@ -284,7 +295,7 @@ _SETTLE = timedelta(seconds=0.3)  # what was sent just before the routes changed
 # --- what the counters say
 
 
-def _fault(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> tuple[str, str] | None:
+def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
     """The target that is not fit to serve, and why: `(target, reason)`."""
     for name, target in seen.targets.items():
         if target.crashed and target.routed and rollout.phase is not Phase.SHADOW:
@@ -299,7 +310,7 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> tuple[str
         reason = ""
         if bound is not None and target.routed:
             new, old = _new(rollout, seen, name), _old(rollout, seen, name)
-            reason = worse(new, old, bound, plan.looks, warm=now - rollout.entered >= _WARM)
+            reason = worse(new, old, bound, plan.looks, warm=rollout.warm)
         if reason:
             return name, f"{name} {reason}"
     return None

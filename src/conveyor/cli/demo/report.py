@@ -27,6 +27,7 @@ def gather(story: Story, counters: dict[str, Any], weeks: list[dict[str, Any]]) 
         "weeks": weeks,
         **_decisions(events),
         "releases": _releases(events),
+        "pushes": {what: commit[:8] for what, commit in told.commits.items()},
         "injected": {
             "drift_days": told.drifted,
             "what": "amounts twice as large, in what is served and what lands",
@@ -103,11 +104,13 @@ def _of(event: Event, *names: str) -> dict[str, Any]:
 
 def _expectations(facts: dict[str, Any]) -> list[tuple[str, bool]]:
     late = facts["weeks"][4:]
-    reasons = " ".join(back["reason"] for back in facts["rollbacks"])
+    reasons = {back["release"]: back["reason"] for back in facts["rollbacks"]}
+    pushed = {release["commit"]: reasons.get(release["release"], "") for release in reversed(facts["releases"])}
+    answers_500, cannot_start = (pushed.get(facts["pushes"].get(what), "") for what in ("answers 500", "cannot start"))
     return [
         ("no request failed but those that the bad push answered", facts["requests_failed"] == 0),
-        ("the push that answers 500 was rolled back by itself", "5xx" in reasons),
-        ("the push that cannot start was rolled back, and got no traffic", "does not start" in reasons
+        ("the push that answers 500 was rolled back by itself", "5xx" in answers_500),
+        ("the push that cannot start was rolled back, and got no traffic", "RuntimeError" in cannot_start
          and facts["requests_answered_by_push_that_cannot_start"] == 0),
         ("from week 5 on the current model is above the frozen one",
          all(w["ap_current"] > w["ap_frozen"] for w in late)),

@@ -200,7 +200,8 @@ class Story:
         before = waiting[-2].name
         self._until(f"day {before} to be taken in", lambda: self._taken(f"{before}.parquet"), 60)
         time.sleep(max(0.0, _DAY_SECONDS - (time.monotonic() - started)))
-        if number >= 27 and not self.told.killed and any(run.kind == "train" for run in self.client.status().runs):
+        second_half = number >= 7 * self.options.weeks // 2
+        if second_half and not self.told.killed and any(run.kind == "train" for run in self.client.status().runs):
             self._kill()
         self._settle(f"day {day.name}", 240)
 
