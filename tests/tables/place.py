@@ -26,7 +26,7 @@ from conveyor.domain.events import Event
 from conveyor.domain.project import DataConfig, ProjectConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, StepState
-from conveyor.domain.state import Project
+from conveyor.domain.state import Arrival, Project
 from conveyor.effects.clock import SteppedClock
 from conveyor.effects.ports import free_port
 from conveyor.engine.context import Context
@@ -95,6 +95,16 @@ class Place:
                 taken = accept(self.context, tx, "shop", dataset, path.name, digest)
                 assert taken is not None
                 arrivals.append(taken)
+        return self.run(dataset, arrivals, inline=inline, between=between)
+
+    def run(
+        self,
+        dataset: str,
+        arrivals: list[Arrival],
+        *,
+        inline: bool = True,
+        between: Callable[[], object] | None = None,
+    ) -> Run:
         run = new_run(self.context.new_id(), self.build, self.build.config.data[dataset], arrivals, self.clock.now())
         job = self.root / run.id
         (job / OUT).mkdir(parents=True)

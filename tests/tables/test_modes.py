@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conveyor.delivery.arrivals import accept
+from conveyor.delivery.desk import Desk
 from conveyor.delivery.inputs import Inputs
 from conveyor.domain.project import DataConfig, Label
 from conveyor.domain.run import Run
@@ -162,6 +164,25 @@ def test_replace_makes_what_comes_the_whole_dataset_or_nothing(tmp_path: Path) -
     assert "bad.parquet, which was refused" in states["d"].note
     found = diff(place.table("payments", "v1"), table)
     assert (found.rows.added, found.rows.removed, found.rows.changed) == (300, 1000, 0)
+    place.close()
+
+
+def test_what_was_replaced_comes_back_when_somebody_means_it(tmp_path: Path) -> None:
+    place = Place(tmp_path, REPLACE)
+    place.take("payments", inline=True, a=payments(0))
+    place.take("payments", inline=True, b=payments(1))
+    desk = Desk(place.context, lambda: None, lambda: True, dict)
+    files = {name: tmp_path / f"{name}.parquet" for name in ("a", "b")}
+    assert desk.upload("shop", "payments", "b.parquet", files["b"]).duplicate_of == "b.parquet"
+    with place.context.records.transaction() as tx:
+        digest = place.context.objects.put_file(files["a"])
+        assert accept(place.context, tx, "shop", "payments", "a.parquet", digest) is None
+    assert desk.upload("shop", "payments", "a.parquet", files["a"]).duplicate_of == ""
+    assert desk.upload("shop", "payments", "a.parquet", files["a"]).duplicate_of == "a.parquet"
+    assert arrival(place, "a").state == "waiting"
+    place.run("payments", [arrival(place, "a")])
+    assert place.table("payments").frame().equals(payments(0))
+    assert place.table("payments").version == 3
     place.close()
 
 

@@ -212,7 +212,7 @@ class Desk:
             arrivals.configured(latest_build(tx, project), project, dataset)
         digest = context.objects.put_file(path)
         with context.records.transaction() as tx:
-            taken = arrivals.accept(context, tx, project, dataset, file, digest)
+            taken = arrivals.accept(context, tx, project, dataset, file, digest, again=True)
             earlier = tx.get(ARRIVALS, f"{project}/{dataset}/{digest}") if taken is None else None
         self._poke()
         return Accepted(file, digest, earlier.file if earlier else "")
