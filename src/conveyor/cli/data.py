@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from conveyor.cli import contract, erase, lifecycle, quarantine
+from conveyor.cli import table as table_commands
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain.lineage import Kind
 
@@ -17,6 +18,7 @@ app.add_typer(contract.app, name="contract")
 app.command("infer")(contract.infer)
 app.command("erase")(erase.erase)
 app.command("erasures")(erase.erasures)
+table_commands.add(app)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

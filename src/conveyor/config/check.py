@@ -15,6 +15,7 @@ from conveyor.config.read import found
 from conveyor.domain.contract import RuleKind
 from conveyor.domain.project import (
     DATABASES,
+    MODES,
     DataConfig,
     EnvironmentConfig,
     ProjectConfig,
@@ -62,6 +63,9 @@ def _data(data: DataConfig) -> Iterator[Problem]:
     for pattern in data.watch:
         yield from _pattern((*at, "watch"), pattern)
     yield from function((*at, "contract"), data.contract)
+    yield from choice((*at, "mode"), "mode", data.mode, MODES)
+    if data.mode == "upsert" and data.key is None:
+        yield Problem((*at, "mode"), "upsert replaces rows by their key; name its column in `key`")
     if data.label and data.label.delay and data.time is None:
         yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
     yield from check_source(at, data)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from conveyor.delivery import ingest
-from conveyor.delivery.lookup import Builds, open_runs
+from conveyor.delivery.lookup import Builds, latest_build, latest_data, manifest_of, open_runs
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.watching import Watching
 from conveyor.domain.project import DataConfig
@@ -22,18 +22,35 @@ _EVERY = 0.5
 _BATCH = 100  # files in one ingest
 
 
-def accept(context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str) -> Arrival | None:
-    """Takes a file over whose bytes are already an object. A file with the same content is not taken twice: None."""
+def accept(
+    context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str, *, again: bool = False
+) -> Arrival | None:
+    """Takes a file over whose bytes are already an object. A file with the same content is not taken twice: None.
+
+    `again`: somebody means it now; of a dataset in mode "replace" it is then taken once more, unless it is what the
+    dataset holds. A watched file that merely still lies there does not bring back what was replaced.
+    """
     id_ = f"{project}/{dataset}/{digest}"
     earlier = tx.get(ARRIVALS, id_)
     subject = f"data/{project}/{dataset}"
-    if earlier is not None and earlier.state != "refused":
+    known = earlier is not None and earlier.state != "refused"
+    if earlier is not None and known and not (again and _replaced(context, tx, earlier)):
         tx.append(context.event("data.duplicate", subject, project, file=file, same_as=earlier.file, digest=digest))
         return None
     arrival = Arrival(id_, project, dataset, file, digest, context.clock.now())
     tx.put(ARRIVALS, arrival)
     tx.append(context.event("data.arrived", subject, project, file=file, digest=digest))
     return arrival
+
+
+def _replaced(context: Context, tx: Transaction, arrival: Arrival) -> bool:
+    """Whether its rows were there and are not any more, in a dataset whose content is replaced as a whole."""
+    build = latest_build(tx, arrival.project)
+    data = build.config.data.get(arrival.name) if build else None
+    if data is None or data.mode != "replace" or arrival.state != "taken":
+        return False
+    newest = latest_data(tx, arrival.project, arrival.name)
+    return newest is not None and manifest_of(context.objects, newest).holds(arrival.digest) is None
 
 
 class Arrivals:

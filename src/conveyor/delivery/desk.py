@@ -18,6 +18,7 @@ from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.secrets import Secrets
+from conveyor.delivery.table_desk import TableDesk
 from conveyor.delivery.tokens import Tokens
 from conveyor.domain import requests
 from conveyor.domain.dataset import DatasetVersion
@@ -84,6 +85,7 @@ class Desk:
         self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
+        self.tables = TableDesk(context)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)
         self.environments = environment_desk.EnvironmentDesk(context, poke)
@@ -222,7 +224,7 @@ class Desk:
             arrivals.configured(latest_build(tx, project), project, dataset)
         digest = context.objects.put_file(path)
         with context.records.transaction() as tx:
-            taken = arrivals.accept(context, tx, project, dataset, file, digest)
+            taken = arrivals.accept(context, tx, project, dataset, file, digest, again=True)
             earlier = tx.get(ARRIVALS, f"{project}/{dataset}/{digest}") if taken is None else None
         self._poke()
         return Accepted(file, digest, earlier.file if earlier else "")

@@ -18,7 +18,7 @@ import polars as pl
 from conveyor.delivery.lookup import manifest_of
 from conveyor.delivery.quarantine import reasons_of
 from conveyor.domain import wire
-from conveyor.domain.dataset import DatasetVersion, Manifest, Part, utc
+from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part, utc
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.project import DataConfig
 from conveyor.domain.state import Act, Arrival, Quarantined
@@ -26,7 +26,7 @@ from conveyor.domain.step import IngestFile
 from conveyor.errors import ConveyorError, InputRejected
 from conveyor.sdk import conform, erased, reading
 from conveyor.sdk.describe import profile_files
-from conveyor.sdk.ingest import times
+from conveyor.sdk.parts import ends
 from conveyor.sdk.schema import parse_type
 from conveyor.stores.collections import ARRIVALS, DATASET_VERSIONS, ERASURES, QUARANTINE, QUARANTINE_PAST
 from conveyor.stores.objects import Objects
@@ -164,18 +164,6 @@ class Planner:
         kept = [self._without(part) if part.digest in hits else part for part in manifest.parts]
         after = replace(manifest, parts=tuple(part for part in kept if part is not None))
         raw = wire.to_json(after)
-        parent = manifests.get(version.parent or 0, Manifest())
-        inherited = {part.digest for part in parent.parts}
-        profile = version.profile
-        if any(part.digest in hits and part.digest not in inherited for part in manifest.parts):
-            old = {part.digest for part in parent.parts}
-            fresh = [
-                new
-                for part, new in zip(manifest.parts, kept, strict=True)
-                if new is not None and part.digest not in old
-            ]
-            paths = [self._objects.path(part.digest) for part in fresh if self._objects.has(part.digest)]
-            profile = profile_files(paths) if paths else None
         plan.versions.append(
             replace(
                 version,
@@ -184,13 +172,20 @@ class Planner:
                 bytes=after.bytes,
                 first=after.first,
                 last=after.last,
-                profile=profile,
+                profile=self._profile(after) if version.version == max(manifests) else None,
                 erased=(*version.erased, self._id),
             )
         )
         plan.objects[version.manifest] = None
         plan.objects |= dict.fromkeys(hits)
+        sketches = (version.profile.sketches if version.profile else "", *(part.sketches for part in manifest.parts))
+        plan.objects |= dict.fromkeys(digest for digest in sketches if digest)
         sources |= {part.source_digest for part in manifest.parts if part.digest in hits and part.source_digest}
+
+    def _profile(self, manifest: Manifest) -> DatasetProfile | None:
+        """Measured anew for the newest version alone: what was told of the others may have told of the subject."""
+        paths = [self._objects.path(part.digest) for part in manifest.parts if self._objects.has(part.digest)]
+        return profile_files(paths) if paths else None
 
     def _look(self, digest: str) -> Hits:
         if digest not in self._hits:
@@ -222,8 +217,10 @@ class Planner:
         raw = _parquet(rest)
         first, last = part.first, part.last
         if self._data.time in rest.columns:
-            first, last = (utc(at) for at in times(rest[self._data.time].sort()))
-        return replace(part, digest=self._keep(raw), rows=rest.height, bytes=len(raw), first=first, last=last)
+            first, last = ends(rest.sort(self._data.time), self._data.time)
+        return replace(
+            part, digest=self._keep(raw), rows=rest.height, bytes=len(raw), first=first, last=last, sketches=""
+        )
 
     def _entry(self, plan: Plan, entry: Quarantined, origins: set[str], doubtful: set[str]) -> None:
         """Rows that are held, and the objects of those that were released or dropped, as far as they are there."""

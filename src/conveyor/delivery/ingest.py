@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from conveyor.delivery.lookup import latest_data, manifest_of
+from conveyor.delivery.successor import manifest_after, profile_of, size, spec_after
 from conveyor.domain import erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
@@ -53,10 +55,9 @@ class IngestRecipe:
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
             erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
-        spec = IngestSpec(
-            data=build.config.data[run.params["dataset"]],
+        spec = replace(
+            spec_after(context.objects, build.config.data[run.params["dataset"]], previous),
             files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
-            schema=previous.schema if previous else None,
             erased=erased,
         )
         environment = context.settings.envs / build.environment
@@ -74,8 +75,10 @@ class IngestRecipe:
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
         if self._known_then(run) != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
-            return self._again(run, arrivals, tx)
+            return self._again(run, arrivals, tx, "a subject was erased meanwhile")
         previous = latest_data(tx, run.project, dataset)
+        if report.base != (previous.manifest if previous else ""):
+            return self._again(run, arrivals, tx, "the dataset changed meanwhile")
         number = previous.version + 1 if previous else 1
         parts = [
             self._file(tx, run, arrival, file, outputs, number)
@@ -84,8 +87,9 @@ class IngestRecipe:
         added = tuple(part for part in parts if part is not None)
         if not added:
             return replace(run, result={"accepted": 0})
-        before = manifest_of(context.objects, previous)
-        manifest = Manifest((*before.parts, *added))
+        mode = tx.need(BUILDS, run.params["build"]).config.data[dataset].mode
+        before = Manifest() if mode == "replace" else manifest_of(context.objects, previous)
+        manifest = manifest_after(context.objects, before, report, outputs, added)
         version = DatasetVersion(
             project=run.project,
             name=dataset,
@@ -98,25 +102,39 @@ class IngestRecipe:
             created=context.clock.now(),
             first=manifest.first,
             last=manifest.last,
-            profile=report.profile,
+            profile=profile_of(report, outputs),
             reason=run.reason,
             sources=tuple(part.source for part in added),
         )
         tx.put(DATASET_VERSIONS, version)
+        gone = previous.rows if previous and mode == "replace" else sum(part.replaced for part in report.rewritten)
+        return self._tell(tx, run, version, {"mode": mode, "replaced": gone}, report, added)
+
+    def _tell(
+        self,
+        tx: Transaction,
+        run: Run,
+        version: DatasetVersion,
+        how: dict[str, Any],
+        report: IngestReport,
+        added: tuple[Part, ...],
+    ) -> Run:
         rows = sum(part.rows for part in added)
         tx.append(
-            context.event(
+            self._context.event(
                 "data.version_created",
-                f"data/{run.project}/{dataset}",
+                f"data/{version.dataset}",
                 run.project,
-                version=number,
+                version=version.version,
                 rows=version.rows,
                 new_rows=rows,
                 until=version.last.isoformat() if version.last else None,
                 files=list(version.sources),
+                late=sum(file.late for file in report.files),
+                **how,
             )
         )
-        return replace(run, result={"version": number, "new_rows": rows})
+        return replace(run, result={"version": version.version, "new_rows": rows, "replaced": how["replaced"]})
 
     def _known_then(self, run: Run) -> tuple[erasure.ErasedKeys, ...] | None:
         """The subjects whose rows the process was told to hold back; None when that is not known any more."""
@@ -126,10 +144,10 @@ class IngestRecipe:
             return None
         return wire.from_json(raw, IngestSpec).erased
 
-    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction) -> Run:
+    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction, why: str) -> Run:
         for arrival in arrivals:
             tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-        return replace(run, result={"accepted": 0, "again": "a subject was erased meanwhile"})
+        return replace(run, result={"accepted": 0, "again": why})
 
     def failed(self, run: Run, tx: Transaction) -> None:
         """The process died or was cancelled: the files are kept, and each says why it was not taken.
@@ -188,13 +206,13 @@ class IngestRecipe:
                     reasons=file.reasons,
                 )
             )
-        note = f"{file.rows:,} rows taken" + (f", {file.quarantined:,} in quarantine" if file.quarantined else "")
-        tx.put(ARRIVALS, replace(arrival, state="taken", note=note))
+        tx.put(ARRIVALS, replace(arrival, state="taken", note=_note(file)))
         if file.output is None:
             return None
         digest = outputs[file.output]
-        size = context.objects.path(digest).stat().st_size
-        return Part(digest, file.rows, size, file.first, file.last, arrival.file, arrival.digest)
+        sketches = outputs[file.sketches] if file.sketches else ""
+        times = file.first, file.last
+        return Part(digest, file.rows, size(context.objects, digest), *times, arrival.file, arrival.digest, sketches)
 
     def _refuse(self, tx: Transaction, run: Run, arrival: Arrival, error: str, hint: str) -> None:
         tx.put(ARRIVALS, replace(arrival, state="refused", note=f"{error} {hint}".strip()))
@@ -209,3 +227,13 @@ class IngestRecipe:
                 kept_as=arrival.digest,
             )
         )
+
+
+def _note(file: IngestedFile) -> str:
+    """What became of a file's rows, for a person."""
+    more = (
+        (file.quarantined, "in quarantine"),
+        (file.superseded, "replaced by a later file"),
+        (file.late, "late: older than what was known"),
+    )
+    return f"{file.rows:,} rows taken" + "".join(f", {count:,} {what}" for count, what in more if count)

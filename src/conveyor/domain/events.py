@@ -28,6 +28,7 @@ CATALOGUE: dict[str, str] = {
     "data.refused": "a file could not be taken; it is kept, and the reason is stated",
     "data.held": "a watched file is not taken yet, with the reason",
     "data.skipped": "a watched name cannot be taken (a link out of the folder, say), with the reason",
+    "data.tagged": "a tag of a dataset points to another version, or was removed",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",
     "model.version_created": "a model version passed its gates",

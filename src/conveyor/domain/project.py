@@ -15,6 +15,9 @@ DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
 BASELINES = ("logistic",)
 
+MODES = ("append", "replace", "upsert")
+"""What arriving rows do to those that are there: come after them, in their place, or in the place of their keys."""
+
 Rules = dict[str, dict[str, Any]]
 """Inline contract: column -> {min, max, not_null, one_of, unique, pattern, min_length, max_length, type}."""
 
@@ -56,6 +59,7 @@ class DataConfig:
     every: timedelta | None = None
     schedule: str | None = None
     secrets: tuple[str, ...] = ()
+    mode: str = "append"
 
 
 @dataclass(frozen=True, slots=True)

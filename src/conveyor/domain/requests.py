@@ -108,6 +108,14 @@ class Lift:
 
 
 @dataclass(frozen=True, slots=True)
+class TagVersion:
+    """`version` is what follows the @ of a reference: v12, latest, another tag, a time. Empty removes the tag."""
+
+    version: str = ""
+    reason: str = "asked for by a person"
+
+
+@dataclass(frozen=True, slots=True)
 class SetSecret:
     """The value travels once, in this direction; it is not shown where the request is."""
 

@@ -105,6 +105,29 @@ class AliasMove:
 
 
 @dataclass(frozen=True, slots=True)
+class DataTag:
+    """A movable name for a version of a dataset."""
+
+    id: str  # project/dataset@tag
+    dataset: str  # project/dataset
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataTagMove:
+    """One entry of a tag's history; no `version`: it was removed."""
+
+    id: str
+    dataset: str
+    name: str
+    version: int | None
+    previous: int | None
+    reason: str
+    moved: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One process of one version of a target, named by its content, so that equal content is never started twice."""
 

@@ -141,16 +141,32 @@ class IngestFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierPart:
+    """A part of the version before: where its bytes are, not verified yet, and the file of its own sketches."""
+
+    path: str
+    digest: str
+    rows: int
+    sketches: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSpec:
     """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport.
 
-    Rows of subjects that were `erased` go to quarantine.
+    `sketches` is the file that the previous version's profile merges from. `earlier` names its parts: all of them in
+    mode "upsert", which looks for keys in them, else those of a version without sketches, to be measured once. Rows of
+    subjects that were `erased` go to quarantine.
     """
 
     data: DataConfig
     files: tuple[IngestFile, ...]
     schema: dict[str, str] | None = None
     erased: tuple[ErasedKeys, ...] = ()
+    sketches: str | None = None
+    earlier: tuple[EarlierPart, ...] = ()
+    watermark: datetime | None = None  # the newest event time before
+    base: str = ""  # digest of the manifest before
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.dataset import DatasetVersion, Manifest
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.references import ObjectSum
 from conveyor.domain.release import Proposal, Release
@@ -48,6 +48,18 @@ class DatasetView:
     waiting: int
     refused: int
     quarantined_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A version of a table, and all that is needed to read it: its parts, and the URL of the store that holds them."""
+
+    version: DatasetVersion
+    manifest: Manifest
+    objects: str  # a folder of the server's, or s3://bucket/prefix and the like
+    time: str | None = None
+    key: str | None = None
+    tags: tuple[str, ...] = ()  # those that point to this version
 
 
 @dataclass(frozen=True, slots=True)

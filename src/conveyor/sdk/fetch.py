@@ -13,7 +13,7 @@ import polars as pl
 from conveyor.domain.fetch import MOST_ROWS, FetchReport, FetchSpec
 from conveyor.errors import InputRejected
 from conveyor.sdk import functions, process
-from conveyor.sdk.ingest import save
+from conveyor.sdk.parts import save
 from conveyor.sdk.step import as_lazy
 
 

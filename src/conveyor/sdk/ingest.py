@@ -7,17 +7,17 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from conveyor.domain.dataset import IngestedFile, IngestReport, utc
-from conveyor.domain.step import IngestFile, IngestSpec
+from conveyor.domain.dataset import IngestedFile, IngestReport
+from conveyor.domain.step import IngestFile, IngestSpec, InputSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import contracts, erased, process, reading
+from conveyor.sdk import contracts, erased, inputs, process, reading
 from conveyor.sdk.conform import conform
-from conveyor.sdk.describe import profile_files
+from conveyor.sdk.modes import finish
+from conveyor.sdk.parts import ends, save
 from conveyor.sdk.schema import describe
 
 
@@ -39,8 +39,7 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
             continue
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
-    accepted = [out / one.output for one in done if one.output]
-    return IngestReport(tuple(done), dict(schema or {}), profile_files(accepted) if accepted else None)
+    return finish(spec, done, dict(schema or {}), out)
 
 
 def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
@@ -48,7 +47,7 @@ def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, ou
     data = spec.data
     demands = replace(data, rules={}, contract=None) if file.force else data
     bad = pl.concat([contracts.failures(table, file.name, demands), erased.rows(table, spec.erased)])
-    good, first, last = table, None, None
+    good = table
     if bad.height:
         grouped = bad.group_by("__row__").agg(
             pl.col("__rule__").unique(maintain_order=True).str.join("; "), pl.col("__reason__").str.join("; ")
@@ -60,8 +59,8 @@ def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, ou
     if good.height:
         if data.time is not None:
             good = good.sort(data.time, maintain_order=True)
-            first, last = (utc(at) for at in times(good[data.time]))
         save(good, out / f"{index}.parquet")
+    first, last = ends(good, data.time)
     return IngestedFile(
         name=file.name,
         rows=good.height,
@@ -71,18 +70,17 @@ def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, ou
         last=last,
         output=f"{index}.parquet" if good.height else None,
         quarantine=f"{index}.quarantine.parquet" if bad.height else None,
+        late=late(good, spec),
     )
 
 
-def times(column: pl.Series) -> tuple[datetime, datetime]:
-    as_time = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column.dt.cast_time_unit("us")
-    return as_time[0], as_time[-1]
-
-
-def save(table: pl.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    table.write_parquet(temporary, compression="zstd", statistics=True)
-    temporary.rename(path)
+def late(good: pl.DataFrame, spec: IngestSpec) -> int:
+    """Rows older than what was known before; they are taken like the others."""
+    if spec.data.time is None or spec.watermark is None or spec.data.mode == "replace":
+        return 0
+    about = InputSpec(spec.data.name, (), time=spec.data.time)
+    at = inputs.event_time(about, good.schema)
+    return int(good.select((at < inputs.moment(spec.watermark, inputs.unit_of(about, good.schema))).sum()).item())
 
 
 def bounded(spec: IngestSpec, out: Path) -> None:

@@ -24,6 +24,8 @@ from conveyor.domain.state import (
     Arrival,
     CachedStep,
     Cursor,
+    DataTag,
+    DataTagMove,
     Instance,
     PredictionPart,
     Project,
@@ -37,6 +39,8 @@ RUNS = Collection("runs", Run, index=("project", "kind", "subject", "state"))
 STEP_CACHE = Collection("step_cache", CachedStep, key="key")
 BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))
+DATA_TAGS = Collection("data_tags", DataTag, index=("dataset",))
+DATA_TAG_MOVES = Collection("data_tag_moves", DataTagMove, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
 WATCHED = Collection("watched", Watched, index=("dataset",))
 ROW_KEYS = Collection("row_keys", RowKeys, index=("dataset",))

@@ -56,6 +56,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration(3, {"tokens": ("name",)}),
+    Migration(4, {"data_tags": ("dataset",), "data_tag_moves": ("dataset",)}),
     Migration(5, {"erasures": ("dataset",), "quarantine_past": ("dataset",)}),
     Migration(
         6,

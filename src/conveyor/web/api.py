@@ -23,6 +23,7 @@ from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
 from conveyor.web.api_reports import reports
 from conveyor.web.api_secrets import secrets_and_tokens
+from conveyor.web.api_tables import tables
 from conveyor.web.auth import Guard
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     contracts(router, desk, guard, body_of, answer)
     secrets_and_tokens(router, desk, body_of, answer)
     reports(router, desk, answer)
+    tables(router, desk, body_of, answer)
     return router
 
 
