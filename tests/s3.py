@@ -15,11 +15,14 @@ from obstore.store import S3Store
 
 from conveyor.effects.ports import free_port
 
-KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "landing"
+KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "conveyor-test"
+_QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0")  # those have fixed ports
 
 
 class S3Server:
-    def __init__(self) -> None:
+    """With one empty bucket. `keyed`: who asks must have the key; else anybody may."""
+
+    def __init__(self, *, keyed: bool = True) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="conveyor-s3-"))
         self.port = free_port()
         identity = {
@@ -34,7 +37,8 @@ class S3Server:
         command = [
             str(Path(sys.executable).parent / "weed"), "server", f"-dir={self.folder}", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={self.port}", *words,
-            f"-s3.config={self.folder / 'identities.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
+            "-volume.max=20", "-master.volumeSizeLimitMB=64", *_QUIET,
+            *((f"-s3.config={self.folder / 'identities.json'}",) if keyed else ()),
         ]  # fmt: skip
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import obstore
 import pytest
+from s3 import BUCKET, S3Server
 
 from conveyor.delivery import arrivals, secrets
 from conveyor.delivery.watching_buckets import Buckets
@@ -18,9 +17,6 @@ from conveyor.errors import Unavailable
 from conveyor.stores.collections import WATCHED
 
 from .conftest import Plane
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from s3 import BUCKET, S3Server
 
 DATA = f'[data.days]\nwatch = "s3://{BUCKET}/in/**/*.csv"\n'
 
