@@ -7,8 +7,7 @@ conveyor.dataset("transactions@v12").scan(window="28d")  # a polars.LazyFrame of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # an import of typing would cost `conveyor status` a third of its time; checkers know the name
 if TYPE_CHECKING:
     from conveyor.tables.table import Table
 

@@ -18,6 +18,7 @@ from conveyor.domain import requests
 from conveyor.domain.dataset import Part
 from conveyor.domain.project import DataConfig
 from conveyor.errors import CorruptObject, InputRejected, NotFound
+from conveyor.tables.table import write
 
 from .counting import Counting
 from .place import START, TOKEN, Place, payments
@@ -205,8 +206,32 @@ def test_what_is_read_over_the_api_is_verified_and_kept(home: Path) -> None:
             downloads.whole(other)
 
 
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    place = Place(tmp_path, DataConfig("plain"), DATA)
+    place.take("plain", inline=True, a=payments(0))
+    place.take("payments", inline=True, b=payments(0))
+    plain, timed = place.table("plain"), place.table("payments")
+    assert plain.frame().equals(payments(0))
+    for which, says in (({"window": "1d"}, "no event time"), ({"since": "2018-04-01"}, "no event-time column")):
+        with pytest.raises(InputRejected, match=says):
+            plain.frame(**which)
+    for which, says in (
+        ({"window": "0s"}, "stretch of time"),
+        ({"window": "1d", "since": "2018-04-01"}, "twice"),
+        ({"until": "yesterday"}, "not a time"),
+    ):
+        with pytest.raises(InputRejected, match=says):
+            timed.frame(**which)
+    with pytest.raises(InputRejected, match="cannot be written"):
+        write(timed, tmp_path / "none" / "x.parquet")
+    place.context.objects.delete(timed.view.manifest.parts[0].digest)
+    with pytest.raises(NotFound, match="is not in"):
+        timed.frame()
+    place.close()
+
+
 def test_importing_conveyor_imports_nothing_heavy() -> None:
-    program = "import conveyor, sys; print(sorted({'polars', 'numpy', 'msgspec', 'typer'} & set(sys.modules)))"
+    program = "import conveyor, sys; print(sorted({'polars', 'numpy', 'msgspec', 'typer', 'typing'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

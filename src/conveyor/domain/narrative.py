@@ -75,7 +75,16 @@ def _version_created(event: Event) -> str:
     data = event.data
     until = f", up to {str(data['until'])[:10]}" if data.get("until") else ""
     rows = f"{_rows(data['rows'])}, {int(data['new_rows']):,} of them new"
-    return f"Version {data['version']} of {_name(event)} has {rows}{until}"
+    gone = f"; {_rows(data['replaced'])} gave way" if data.get("replaced") else ""
+    late = f"; {_rows(data['late'])} came late" if data.get("late") else ""
+    return f"Version {data['version']} of {_name(event)} has {rows}{until}{gone}{late}"
+
+
+def _tagged(event: Event) -> str:
+    data = event.data
+    before = f", before version {data['previous']}" if data.get("previous") else ""
+    now = f"is version {data['version']} now" if data["version"] else "is no more"
+    return f"The tag {data['tag']} of {_name(event)} {now}{before}{_because(event)}"
 
 
 def _released(event: Event) -> str:
@@ -203,6 +212,7 @@ SENTENCES: dict[str, Told] = {
     "data.held": lambda e: f"{e.data['file']} is not taken for {_name(e)} yet: {e.data['reason']}",
     "data.skipped": lambda e: f"{e.data['file']} is not taken for {_name(e)}: {e.data['reason']}",
     "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
+    "data.tagged": _tagged,
     "governor.decided": _decided,
     "model.version_created": _model_created,
     "model.refused": _model_refused,
