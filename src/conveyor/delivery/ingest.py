@@ -17,7 +17,7 @@ from conveyor.domain.state import Arrival, Quarantined
 from conveyor.domain.step import IngestFile, IngestSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
-from conveyor.engine.recipe import OUT, SPEC, Command, job_dir
+from conveyor.engine.recipe import OUT, SPEC, Command
 from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
@@ -67,7 +67,7 @@ class IngestRecipe:
         outputs = run.step("ingest").outputs
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
-        if self._known_then(run) != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
+        if report.erased != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
             return self._again(run, arrivals, tx)
         previous = latest_data(tx, run.project, dataset)
         number = previous.version + 1 if previous else 1
@@ -112,15 +112,8 @@ class IngestRecipe:
         )
         return replace(run, result={"version": number, "new_rows": rows})
 
-    def _known_then(self, run: Run) -> tuple[erasure.ErasedKeys, ...] | None:
-        """The subjects whose rows the process was told to hold back; None when that is not known any more."""
-        try:
-            raw = (job_dir(self._context.settings, run, run.step("ingest")) / SPEC).read_bytes()
-        except OSError:
-            return None
-        return wire.from_json(raw, IngestSpec).erased
-
     def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction) -> Run:
+        """Its process held back the rows of other subjects than those that are erased now."""
         for arrival in arrivals:
             tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
         return replace(run, result={"accepted": 0, "again": "a subject was erased meanwhile"})

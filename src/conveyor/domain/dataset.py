@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from conveyor.domain.erasure import ErasedKeys
+
 
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC; a naive event time is taken as UTC."""
@@ -148,3 +150,4 @@ class IngestReport:
     files: tuple[IngestedFile, ...]
     schema: dict[str, str]
     profile: DatasetProfile | None = None
+    erased: tuple[ErasedKeys, ...] = ()  # whose rows were held back

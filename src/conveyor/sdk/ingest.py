@@ -38,7 +38,7 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
     accepted = [out / one.output for one in done if one.output]
-    return IngestReport(tuple(done), dict(schema or {}), profile_files(accepted) if accepted else None)
+    return IngestReport(tuple(done), dict(schema or {}), profile_files(accepted) if accepted else None, spec.erased)
 
 
 def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
