@@ -18,9 +18,10 @@ import polars as pl
 from conveyor.delivery.lookup import manifest_of
 from conveyor.delivery.quarantine import reasons_of
 from conveyor.domain import wire
-from conveyor.domain.dataset import DatasetVersion, Manifest, Part, utc
+from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part, utc
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.project import DataConfig
+from conveyor.domain.references import of_part, words
 from conveyor.domain.state import Act, Arrival, Quarantined
 from conveyor.domain.step import IngestFile
 from conveyor.errors import ConveyorError, InputRejected
@@ -164,18 +165,6 @@ class Planner:
         kept = [self._without(part) if part.digest in hits else part for part in manifest.parts]
         after = replace(manifest, parts=tuple(part for part in kept if part is not None))
         raw = wire.to_json(after)
-        parent = manifests.get(version.parent or 0, Manifest())
-        inherited = {part.digest for part in parent.parts}
-        profile = version.profile
-        if any(part.digest in hits and part.digest not in inherited for part in manifest.parts):
-            old = {part.digest for part in parent.parts}
-            fresh = [
-                new
-                for part, new in zip(manifest.parts, kept, strict=True)
-                if new is not None and part.digest not in old
-            ]
-            paths = [self._objects.path(part.digest) for part in fresh if self._objects.has(part.digest)]
-            profile = profile_files(paths) if paths else None
         plan.versions.append(
             replace(
                 version,
@@ -184,13 +173,25 @@ class Planner:
                 bytes=after.bytes,
                 first=after.first,
                 last=after.last,
-                profile=profile,
+                profile=self._profile(version, manifest, kept, manifests.get(version.parent or 0, Manifest())),
                 erased=(*version.erased, self._id),
             )
         )
-        plan.objects[version.manifest] = None
-        plan.objects |= dict.fromkeys(hits)
+        plan.objects |= dict.fromkeys(words(version))
+        for part in manifest.parts:
+            plan.objects |= dict.fromkeys(of_part(part)) if part.digest in hits else {}
         sources |= {part.source_digest for part in manifest.parts if part.digest in hits and part.source_digest}
+
+    def _profile(
+        self, version: DatasetVersion, before: Manifest, kept: Sequence[Part | None], parent: Manifest
+    ) -> DatasetProfile | None:
+        """Anew where a part that the version added had rows of the subject; a dry run has none of the new parts."""
+        inherited = {part.digest for part in parent.parts}
+        added = [(part, new) for part, new in zip(before.parts, kept, strict=True) if part.digest not in inherited]
+        if all(new == part for part, new in added):
+            return version.profile
+        there = [new.digest for _, new in added if new is not None and self._objects.has(new.digest)]
+        return profile_files([self._objects.path(digest) for digest in there]) if there else None
 
     def _look(self, digest: str) -> Hits:
         if digest not in self._hits:
