@@ -18,6 +18,7 @@ from conveyor.delivery.arrivals import Arrivals
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.ingest import IngestRecipe
 from conveyor.delivery.lookup import latest_data, manifest_of
+from conveyor.delivery.rows import Rows
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
@@ -28,6 +29,7 @@ from conveyor.engine.runs import Runs
 from conveyor.stores.collections import ARRIVALS, BUILDS, PROJECTS, RUNS
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.stores.rowlog import RowLog
 
 CONFIG = """
 [project]
@@ -76,7 +78,8 @@ class Lake:
             lambda: secrets.token_hex(6),
             f"test-{os.getpid()}",
         )
-        self.desk = Desk(self.context, lambda: None, lambda: True, dict)
+        rows = Rows(self.context, RowLog(self.context.settings.rows, 1 << 20))
+        self.desk = Desk(self.context, lambda: None, lambda: True, dict, rows)
 
     def contract(self, rules: str) -> None:
         """A push that changes what the rules say."""

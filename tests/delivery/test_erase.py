@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from conveyor.domain.retention import Policy
 from conveyor.domain.run import Run, RunState, Step, StepState
 from conveyor.domain.state import CachedStep
 from conveyor.domain.step import Slice, TrainingReport
+from conveyor.effects import jobs
 from conveyor.errors import InputRejected, NotFound
 from conveyor.stores.collections import BUILDS, ERASURES, MODEL_VERSIONS, RUNS, STEP_CACHE
 
@@ -171,9 +173,13 @@ def test_an_ingest_that_was_under_way_begins_again(lake: Lake) -> None:
 
     lake.land("meanwhile.parquet", payments(range(40, 50), day=4))
     Arrivals(lake.context).turn()
-    Runs(lake.context, [IngestRecipe(lake.context)]).turn()
-    with lake.context.records.read() as tx:
-        assert tx.count(RUNS, where={"state": RunState.RUNNING}) == 1
+    runs = Runs(lake.context, [IngestRecipe(lake.context)])
+    runs.turn()
+    (run,) = [each for each in lake.desk.runs(kind="ingest") if each.state is RunState.RUNNING]
+    deadline = time.monotonic() + 20
+    while jobs.observe(runs.job_dir(run, run.steps[0])).phase == "absent":  # its process has what it was told by then
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     view = lake.desk.erasures.erase("shop", "payments", ERASE)
     assert view.waiting == 1
     lake.settle()

@@ -124,7 +124,7 @@ class EraseDesk:
                 return None
             erasure = replace(erasure, at=context.clock.now())
             open_runs = tx.find(RUNS, where={"project": project, "state": RunState.RUNNING}, limit=10_000)
-            under_way = [run.id for run in open_runs if run.kind != "ingest" and reads(run, erasure)]
+            under_way = [run.id for run in open_runs if run.kind == "train" and reads(run, erasure)]
             erasure = replace(erasure, runs=tuple(under_way))
             for version in plan.versions:
                 tx.put(DATASET_VERSIONS, version)

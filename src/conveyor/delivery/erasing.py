@@ -21,6 +21,7 @@ from conveyor.domain import wire
 from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part, utc
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.project import DataConfig
+from conveyor.domain.references import of_part, words
 from conveyor.domain.state import Act, Arrival, Quarantined
 from conveyor.domain.step import IngestFile
 from conveyor.errors import ConveyorError, InputRejected
@@ -176,10 +177,9 @@ class Planner:
                 erased=(*version.erased, self._id),
             )
         )
-        plan.objects[version.manifest] = None
-        plan.objects |= dict.fromkeys(hits)
-        sketches = (version.profile.sketches if version.profile else "", *(part.sketches for part in manifest.parts))
-        plan.objects |= dict.fromkeys(digest for digest in sketches if digest)
+        plan.objects |= dict.fromkeys(words(version))
+        for part in manifest.parts:
+            plan.objects |= dict.fromkeys(of_part(part)) if part.digest in hits else {}
         sources |= {part.source_digest for part in manifest.parts if part.digest in hits and part.source_digest}
 
     def _profile(self, manifest: Manifest) -> DatasetProfile | None:

@@ -17,10 +17,10 @@ from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, Step
 from conveyor.domain.state import Arrival, Quarantined
-from conveyor.domain.step import IngestFile, IngestSpec
+from conveyor.domain.step import IngestFile
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
-from conveyor.engine.recipe import OUT, SPEC, Command, job_dir
+from conveyor.engine.recipe import OUT, SPEC, Command
 from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
@@ -74,7 +74,7 @@ class IngestRecipe:
         outputs = run.step("ingest").outputs
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
-        if self._known_then(run) != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
+        if report.erased != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
             return self._again(run, arrivals, tx, "a subject was erased meanwhile")
         previous = latest_data(tx, run.project, dataset)
         if report.base != (previous.manifest if previous else ""):
@@ -136,15 +136,8 @@ class IngestRecipe:
         )
         return replace(run, result={"version": version.version, "new_rows": rows, "replaced": how["replaced"]})
 
-    def _known_then(self, run: Run) -> tuple[erasure.ErasedKeys, ...] | None:
-        """The subjects whose rows the process was told to hold back; None when that is not known any more."""
-        try:
-            raw = (job_dir(self._context.settings, run, run.step("ingest")) / SPEC).read_bytes()
-        except OSError:
-            return None
-        return wire.from_json(raw, IngestSpec).erased
-
     def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction, why: str) -> Run:
+        """What its process was told holds no more."""
         for arrival in arrivals:
             tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
         return replace(run, result={"accepted": 0, "again": why})

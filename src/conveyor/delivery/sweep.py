@@ -56,8 +56,9 @@ def free(context: Context, dataset: str) -> int:
 def needs(context: Context, tx: Transaction) -> References:
     found = References()
     for version in tx.find(DATASET_VERSIONS, limit=_ALL):
-        found.add([version.manifest], "manifests of dataset versions")
-        found.add((part.digest for part in manifest_of(context.objects, version).parts), "rows of dataset versions")
+        found.add(references.words(version), "manifests of dataset versions")
+        for part in manifest_of(context.objects, version).parts:
+            found.add(references.of_part(part), "rows of dataset versions")
     runs, cached = tx.find(RUNS, limit=_ALL), tx.find(STEP_CACHE, limit=_ALL)
     for pairs in (
         references.of_arrivals(tx.find(ARRIVALS, limit=_ALL)),

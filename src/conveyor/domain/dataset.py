@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from conveyor.domain.erasure import ErasedKeys
+
 
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC; a naive event time is taken as UTC."""
@@ -201,3 +203,4 @@ class IngestReport:
     rewritten: tuple[RewrittenPart, ...] = ()
     sketched: dict[str, str] = field(default_factory=dict)  # parts that got sketches now: digest -> name of the file
     base: str = ""  # digest of the manifest that it was made for
+    erased: tuple[ErasedKeys, ...] = ()  # whose rows were held back

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from conveyor.domain.dataset import Part
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.state import Arrival, CachedStep, Quarantined
 
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+INTO_DATASETS = ("ingest", "fetch")
 LASTING = frozenset(("model.onnx", "model.json", "training.json", "evaluation.json"))
 """Outputs of a training that hold no rows: what a model is, and what is said of it."""
 
@@ -46,6 +48,11 @@ class References:
     def add(self, digests: Iterable[str], why: str) -> None:
         for digest in digests:
             self.reasons.setdefault(digest, why)
+
+
+def of_part(part: Part) -> Iterator[str]:
+    """All that a part names but the file it came from: that is for its arrival to keep."""
+    yield from words(replace(part, source_digest=""))
 
 
 def of_arrivals(arrivals: Iterable[Arrival]) -> Iterator[tuple[str, str]]:
@@ -93,10 +100,10 @@ def void(runs: Iterable[Run], erasure: Erasure) -> Iterator[str]:
 
 
 def reads(run: Run, erasure: Erasure) -> bool:
-    """Whether the run may have had the erased rows before it: an ingest, or a training on a version that had them."""
+    """Whether the run may have had the erased rows before it: one into the dataset, or a training on such a version."""
     if run.created > erasure.at:
         return False
-    if run.kind == "ingest":
+    if run.kind in INTO_DATASETS:
         return run.subject == erasure.dataset
     project, _, name = erasure.dataset.partition("/")
     data = run.params.get("data")

@@ -39,7 +39,7 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
             continue
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
-    return finish(spec, done, dict(schema or {}), out)
+    return replace(finish(spec, done, dict(schema or {}), out), erased=spec.erased)
 
 
 def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
