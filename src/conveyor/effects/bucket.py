@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError, PreconditionError
+from obstore.exceptions import PreconditionError
 from obstore.store import ObjectStore, from_url
 
 from conveyor.errors import ConveyorError, InputRejected, Unavailable
@@ -57,8 +57,8 @@ class Bucket:
                 for each in page
                 if self._match(each["path"]) and each["size"]
             ]
-        except (BaseError, OSError) as error:
-            raise _unreachable(self.url, error) from error
+        except BaseException as error:
+            raise _translated(self.url, error) from error
         return sorted(found, key=lambda each: each.key)
 
     def fetch(self, found: Found, target: Path) -> bool:
@@ -71,8 +71,8 @@ class Bucket:
                     file.write(chunk)
         except (PreconditionError, FileNotFoundError):
             return False
-        except BaseError as error:
-            raise _unreachable(self.url, error) from error
+        except BaseException as error:
+            raise _translated(self.url, error) from error
         return True
 
 
@@ -96,8 +96,11 @@ def _store(url: str, settings: Mapping[str, str]) -> ObjectStore:
         ) from None
 
 
-def _unreachable(url: str, error: BaseException) -> Unavailable:
-    first = str(error).strip().splitlines()[0][:300]
+def _translated(url: str, error: BaseException) -> BaseException:
+    """A panic inside the library is no Exception, and must not end the thread that looks at all else."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | ConveyorError):
+        return error
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     return Unavailable(
         f"{url} does not answer as it should: {first}",
         hint=f"It is asked again. Its credentials are the secrets of production that begin with {', '.join(PREFIXES)}.",
