@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import obstore
 from obstore.exceptions import PreconditionError
 from obstore.store import ObjectStore, from_url
 
-from conveyor.errors import ConveyorError, InputRejected, Unavailable
+from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
 
 PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 """Secrets with such names are settings of the object store, as obstore names them."""
@@ -100,6 +101,8 @@ def _translated(url: str, error: BaseException) -> BaseException:
     """A panic inside the library is no Exception, and must not end the thread that looks at all else."""
     if isinstance(error, KeyboardInterrupt | SystemExit | ConveyorError):
         return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return NoSpace("there is no room for an object of a watched bucket", hint="Free some space; it is asked again.")
     first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     return Unavailable(
         f"{url} does not answer as it should: {first}",
