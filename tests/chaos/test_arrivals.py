@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import obstore
 import polars as pl
 import pytest
 from e2e.hostile import claiming
 from e2e.system import NAME, System
+from s3 import S3Server
 
 from conveyor.cli.demo.simulator import simulate
 from conveyor.domain import requests, wire
@@ -26,7 +28,7 @@ from conveyor.errors import Overloaded, Unavailable
 from conveyor.stores.objects import Objects
 
 SEED = 20180401
-DAYS, KILLS = 100, 10
+DAYS, KILLS, OBJECTS = 100, 10, 4
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "fdh_raw"
 CONFIG = """
 [project]
@@ -40,6 +42,9 @@ rules = { TX_AMOUNT = { min = 0 } }
 
 [data.orders]
 key = "id"
+
+[data.shipped]
+watch = "s3://landing/shipped/*.csv"
 
 [data.refunds]
 query = "SELECT id, text FROM refunds WHERE id > :cursor ORDER BY id"
@@ -82,7 +87,14 @@ def days(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def bucket() -> Iterator[S3Server]:
+    made = S3Server()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, bucket: S3Server) -> Iterator[System]:
     made = System(tmp_path_factory.mktemp("arrivals"))
     try:
         made.start()
@@ -90,7 +102,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         (made.root / "incoming").mkdir()
         made.write("ticks.py", TICKS)
         made.push("Data only")
-        for name, value in (("REFUNDS", f"sqlite:///{made.root / 'refunds.db'}"), ("TICKS", str(made.root / "ticks"))):
+        secrets = {"REFUNDS": f"sqlite:///{made.root / 'refunds.db'}", "TICKS": str(made.root / "ticks")}
+        for name, value in (secrets | bucket.settings).items():
             made.client.set_secret(NAME, "production", name, requests.SetSecret(value))
         made.event(0, "build.ready", seconds=180)
         yield made
@@ -202,7 +215,7 @@ def _kill(system: System, delay: float) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_path: Path) -> None:
+def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, bucket: S3Server, tmp_path: Path) -> None:
     files, chance, roads = days(tmp_path), random.Random(SEED), Roads(system)
     share = DAYS // KILLS
     sender, source = Sender(system), Source(system.root)
@@ -213,6 +226,9 @@ def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_pa
         writers = [threading.Thread(target=roads.take, args=(n, files[n]), daemon=True) for n in batch]
         for writer in writers:
             writer.start()
+        for number in range(OBJECTS * round_, OBJECTS * (round_ + 1)):
+            lines = "".join(f"{number * 50 + n}\n" for n in range(50))
+            obstore.put(bucket.store(), f"shipped/{number:03d}.csv", f"id\n{lines}".encode())
         _kill(system, chance.uniform(0, 2.5))
         for writer in writers:
             writer.join()
@@ -230,11 +246,14 @@ def test_each_row_of_a_hundred_days_is_there_exactly_once(system: System, tmp_pa
     for dataset in ("refunds", "ticks"):
         found = _rows(system, dataset, source.count, tmp_path)
         assert sorted(found["id"].to_list()) == list(range(1, source.count + 1)), dataset
+    shipped = _rows(system, "shipped", OBJECTS * KILLS * 50, tmp_path)
+    assert sorted(shipped["id"].to_list()) == list(range(OBJECTS * KILLS * 50))
     arrivals = system.client.arrivals(NAME, "days", 1000)
     assert {arrival.state for arrival in arrivals} == {"taken"}
     assert len({arrival.digest for arrival in arrivals}) == len(arrivals) == DAYS
     recovered = system.events(0, "system.recovered", "system.started")
-    assert len(recovered) == KILLS + 1
+    deaths = [(event.data, event.time) for event in system.events(0, "process.died", "system.error")]
+    assert len(recovered) == KILLS + 1, (deaths, [(event.type, event.time) for event in recovered])
 
 
 def _rows(system: System, dataset: str, count: int, cache: Path) -> pl.DataFrame:

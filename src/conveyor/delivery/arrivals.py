@@ -18,7 +18,7 @@ from conveyor.errors import NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
 from conveyor.stores.records import Transaction
 
-_EVERY = 0.5
+_EVERY, _BUSY = 0.5, 0.05
 _BATCH = 100  # files in one ingest
 
 
@@ -76,7 +76,7 @@ class Arrivals:
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
         self._watching.turn(builds)  # last: what goes wrong there, a full disk say, holds nothing up here
-        return _EVERY
+        return _BUSY if self._watching.busy else _EVERY
 
     def _free(self, build: Build, data: DataConfig) -> None:
         """A file whose run is gone (records that were restored, say) waits again: none may wait for nobody."""

@@ -54,8 +54,8 @@ class OpenLineage:
             return _IDLE
         if self._sending is not None:
             if self._sending.done():
-                self._settle(self._sending.result())
-                self._sending = None
+                sent, self._sending = self._sending, None
+                self._settle(sent.result())
             return _EVERY
         now, revision = self._context.clock.now(), self._context.records.revision
         if (self._until is not None and now < self._until) or revision == self._revision:

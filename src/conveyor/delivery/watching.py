@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from conveyor.domain.landing import Sight, Watched, due, judge
@@ -21,6 +22,7 @@ from conveyor.stores.records import Transaction
 
 _EVERY, _FULL = timedelta(seconds=0.4), timedelta(seconds=30)
 _SHARE, _FULL_SHARE = 0.02, 0.005  # of a processor that looks may take
+_JUDGED = 256  # pending files that are looked at in one turn
 _AT_ONCE = 64  # copies under way, and files accepted in one transaction
 _AGAIN = timedelta(seconds=5)  # after a copy that failed
 _LATE = timedelta(minutes=1)  # a file that waits for longer is told of
@@ -82,6 +84,11 @@ class Watching:
         if problem is not None:
             raise problem
 
+    @property
+    def busy(self) -> bool:
+        """Whether copies are under way."""
+        return any(each.copy for place in self._places.values() for each in islice(place.pending.values(), _JUDGED))
+
     def _configured(self, builds: Iterable[Build]) -> Iterator[_Place]:
         places = {}
         for build in builds:
@@ -125,27 +132,33 @@ class Watching:
     def _judge(self, place: _Place, now: datetime) -> None:
         """Starts copies of what has stood still."""
         under_way = sum(each.copy is not None for each in place.pending.values())
-        for name, each in list(place.pending.items()):
-            if each.copy is not None:
-                continue
+        for name in list(islice(place.pending, _JUDGED)):
             if under_way >= _AT_ONCE:
                 return
-            stamp = folders.stamp(each.entry)
-            if stamp is None or stamp == place.known.get(name):
-                del place.pending[name]  # gone, renamed, or as it was
-                continue
-            if stamp != each.stamp:
-                each.stamp, each.since = stamp, now
-            try:
-                sight = Sight(folders.whole(each.entry.real, each.entry.file), folders.held(each.entry.real))
-            except OSError:
-                continue
-            verdict = judge(sight, now - each.since)
-            if verdict.take:
-                each.copy = self._pool.submit(self._copy, each.entry, stamp)
-                under_way += 1
-            elif not each.told and now - each.first >= _LATE:
-                self._tell(place, each, verdict.why)
+            each = place.pending.pop(name)
+            waits = each.copy is None
+            if waits and not self._stands(place, each, now):
+                continue  # gone, renamed, or as it was
+            place.pending[name] = each  # behind those that were not looked at this time
+            under_way += waits and each.copy is not None
+
+    def _stands(self, place: _Place, each: _Pending, now: datetime) -> bool:
+        """Whether the file is still there to be taken; starts its copy once it may be."""
+        stamp = folders.stamp(each.entry)
+        if stamp is None or stamp == place.known.get(each.entry.name):
+            return False
+        if stamp != each.stamp:
+            each.stamp, each.since = stamp, now
+        try:
+            sight = Sight(folders.whole(each.entry.real, each.entry.file), folders.held(each.entry.real))
+        except OSError:
+            return True  # it is looked at again
+        verdict = judge(sight, now - each.since)
+        if verdict.take:
+            each.copy = self._pool.submit(self._copy, each.entry, stamp)
+        elif not each.told and now - each.first >= _LATE:
+            self._tell(place, each, verdict.why)
+        return True
 
     def _copy(self, entry: folders.Entry, stamp: str) -> str | None:
         """The digest of the file's bytes, now an object; None when it changed meanwhile."""

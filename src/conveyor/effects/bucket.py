@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError, PreconditionError
+from obstore.exceptions import PreconditionError
 from obstore.store import ObjectStore, from_url
 
-from conveyor.errors import ConveyorError, InputRejected, Unavailable
+from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
 
 PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 """Secrets with such names are settings of the object store, as obstore names them."""
@@ -57,8 +58,8 @@ class Bucket:
                 for each in page
                 if self._match(each["path"]) and each["size"]
             ]
-        except (BaseError, OSError) as error:
-            raise _unreachable(self.url, error) from error
+        except BaseException as error:
+            raise _translated(self.url, error) from error
         return sorted(found, key=lambda each: each.key)
 
     def fetch(self, found: Found, target: Path) -> bool:
@@ -71,8 +72,8 @@ class Bucket:
                     file.write(chunk)
         except (PreconditionError, FileNotFoundError):
             return False
-        except BaseError as error:
-            raise _unreachable(self.url, error) from error
+        except BaseException as error:
+            raise _translated(self.url, error) from error
         return True
 
 
@@ -96,8 +97,13 @@ def _store(url: str, settings: Mapping[str, str]) -> ObjectStore:
         ) from None
 
 
-def _unreachable(url: str, error: BaseException) -> Unavailable:
-    first = str(error).strip().splitlines()[0][:300]
+def _translated(url: str, error: BaseException) -> BaseException:
+    """A panic inside the library is no Exception, and must not end the thread that looks at all else."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | ConveyorError):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return NoSpace("there is no room for an object of a watched bucket", hint="Free some space; it is asked again.")
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     return Unavailable(
         f"{url} does not answer as it should: {first}",
         hint=f"It is asked again. Its credentials are the secrets of production that begin with {', '.join(PREFIXES)}.",
