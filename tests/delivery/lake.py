@@ -78,8 +78,8 @@ class Lake:
             lambda: secrets.token_hex(6),
             f"test-{os.getpid()}",
         )
-        rows = Rows(self.context, RowLog(self.context.settings.rows, 1 << 20))
-        self.desk = Desk(self.context, lambda: None, lambda: True, dict, rows)
+        self.rowlog = Rows(self.context, RowLog(self.context.settings.rows, 1 << 20))
+        self.desk = Desk(self.context, lambda: None, lambda: True, dict, self.rowlog)
 
     def contract(self, rules: str) -> None:
         """A push that changes what the rules say."""
@@ -103,7 +103,7 @@ class Lake:
     def settle(self) -> None:
         """Until nothing waits and no run is open."""
         assert self.context.renew()
-        arrivals, runs = Arrivals(self.context), Runs(self.context, [IngestRecipe(self.context)])
+        arrivals, runs = Arrivals(self.context, self.rowlog), Runs(self.context, [IngestRecipe(self.context)])
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             arrivals.turn()

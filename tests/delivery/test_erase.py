@@ -172,7 +172,7 @@ def test_an_ingest_that_was_under_way_begins_again(lake: Lake) -> None:
     from conveyor.engine.runs import Runs
 
     lake.land("meanwhile.parquet", payments(range(40, 50), day=4))
-    Arrivals(lake.context).turn()
+    Arrivals(lake.context, lake.rowlog).turn()
     runs = Runs(lake.context, [IngestRecipe(lake.context)])
     runs.turn()
     (run,) = [each for each in lake.desk.runs(kind="ingest") if each.state is RunState.RUNNING]
