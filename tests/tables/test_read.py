@@ -227,7 +227,9 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 
 def test_importing_conveyor_imports_nothing_heavy() -> None:
-    program = "import conveyor, sys; print(sorted({'polars', 'numpy', 'msgspec', 'typer', 'typing'} & set(sys.modules)))"
+    program = (
+        "import conveyor, sys; print(sorted({'polars', 'numpy', 'msgspec', 'typer', 'typing'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
