@@ -1,3 +1,27 @@
-"""Conveyor: continuous delivery for software and machine-learning models."""
+"""Conveyor: continuous delivery for software and machine-learning models.
+
+import conveyor
+
+conveyor.dataset("transactions@v12").scan(window="28d")  # a polars.LazyFrame of the newest 28 days of version 12
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # an import of typing would cost `conveyor status` a third of its time; checkers know the name
+if TYPE_CHECKING:
+    from conveyor.tables.table import Table
 
 __version__ = "0.1.0"
+
+
+def dataset(reference: str, *, project: str = "", verify: bool | None = None) -> Table:
+    """A version of a dataset, read straight from the store by `scan`, `frame`, `pandas`, `arrow`, `duckdb`, `torch`.
+
+    `reference` is NAME, NAME@v12, NAME@TAG or NAME@2018-05-01T00:00. It is looked up in the Conveyor of the current
+    folder (CONVEYOR_HOME names another), or at CONVEYOR_URL with CONVEYOR_TOKEN. `verify`: compare the digest of each
+    object that is read; left out, this is done where whole objects are at hand (a local store, downloads), and ranged
+    reads of S3 are not verified.
+    """
+    from conveyor.tables.table import open_table
+
+    return open_table(reference, project, verify)

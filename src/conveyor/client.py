@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import http.client
+import os
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from conveyor import errors
+from conveyor.config.settings import find_home, load_settings
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.dora import Dora
+from conveyor.domain.erasure import Erasure, ErasureView
 from conveyor.domain.events import Event
+from conveyor.domain.lineage import Lineage
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.odcs import Contract
 from conveyor.domain.release import Release
 from conveyor.domain.release_view import ReleaseView
 from conveyor.domain.remote import NewRemote, RemoteView
+from conveyor.domain.rows import RowsTaken
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
-from conveyor.domain.state import Arrival, Project, Quarantined
+from conveyor.domain.state import Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
-from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView
-from conveyor.errors import ConveyorError, InputRejected, Unavailable
+from conveyor.domain.views import (
+    Accepted,
+    Collected,
+    EnvironmentView,
+    LogChunk,
+    Message,
+    QuarantinedRows,
+    StatusView,
+    TableView,
+)
+from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
 
 T = TypeVar("T")
 _POLL = 0.2
+_CHUNK = 1 << 20
+_LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
 class Client:
@@ -122,14 +141,78 @@ class Client:
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise InputRejected(f"{file} cannot be read: {error.strerror}", hint="Give the path of a file.") from error
 
+    def send_rows(self, project: str, dataset: str, rows: Iterable[object], key: str = "") -> RowsTaken:
+        """Rows as dicts, in one request; with a key it may be sent again until it is answered, and counts once."""
+        headers = {"content-type": "application/x-ndjson"} | ({"idempotency-key": key} if key else {})
+        body = b"".join(wire.to_json(row) + b"\n" for row in rows)
+        return self._decode(self._send("POST", f"{_data(project, dataset)}/rows", body, headers), RowsTaken)
+
     def dataset_versions(self, project: str, dataset: str, limit: int = 50) -> list[DatasetVersion]:
         return self._get(f"{_data(project, dataset)}/versions?limit={limit}", list[DatasetVersion])
+
+    def table(self, project: str, dataset: str, version: str = "latest") -> TableView:
+        """`version` is what follows the @ of a reference: v12, latest, a tag, a time."""
+        return self._get(f"{_data(project, dataset)}/table?version={_quote(version)}", TableView)
+
+    def table_object(self, project: str, dataset: str, version: int, digest: str, target: BinaryIO) -> None:
+        """The bytes of a part; whoever asks for them compares them with the digest."""
+        path = f"{_data(project, dataset)}/table/objects/{_quote(digest)}?version=v{version}"
+        with self._asked("GET", path) as response:
+            while chunk := response.read(_CHUNK):
+                try:
+                    target.write(chunk)
+                except OSError as error:
+                    raise NoSpace(f"a part could not be kept: {error.strerror}", hint="Free some space.") from error
+
+    def tags(self, project: str, dataset: str) -> list[DataTag]:
+        return self._get(f"{_data(project, dataset)}/tags", list[DataTag])
+
+    def tag_moves(self, project: str, dataset: str, limit: int = 50) -> list[DataTagMove]:
+        return self._get(f"{_data(project, dataset)}/tags/moves?limit={limit}", list[DataTagMove])
+
+    def tag_data(self, project: str, dataset: str, tag: str, request: requests.TagVersion) -> Message:
+        path = f"{_data(project, dataset)}/tags/{_quote(tag)}"
+        return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
 
     def arrivals(self, project: str, dataset: str, limit: int = 50) -> list[Arrival]:
         return self._get(f"{_data(project, dataset)}/arrivals?limit={limit}", list[Arrival])
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def lineage(self, project: str, of: str) -> Lineage:
+        """Of a file's name or digest, a dataset or a model; with @VERSION of that one."""
+        return self._get(f"/v1/projects/{_quote(project)}/lineage?of={_quote(of)}", Lineage)
+
+    def contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract", Contract)
+
+    def inferred_contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
+
+    def erasures(self, project: str, dataset: str) -> list[Erasure]:
+        return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
+
+    def lift_erasure(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
+        return self._post(f"{_data(project, dataset)}/erasures/{_quote(id_)}/lift", request, Message)
+
+    def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
+        """Reads the whole dataset, so it may take its time."""
+        patient = copy(self)
+        patient._timeout = _LONG
+        return patient._post(f"{_data(project, dataset)}/erase", request, ErasureView)
+
+    def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
+        return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
+
+    def quarantined_rows(self, project: str, dataset: str, entry: str, limit: int = 20) -> QuarantinedRows:
+        return self._get(f"{_data(project, dataset)}/quarantine/{_quote(entry)}?limit={limit}", QuarantinedRows)
+
+    def release_rows(self, project: str, dataset: str, entry: str, request: requests.ReleaseRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/release", request, Message)
+
+    def drop_rows(self, project: str, dataset: str, entry: str, request: requests.DropRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/drop", request, Message)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
         return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])
@@ -231,11 +314,21 @@ class Client:
         return wire.from_json(raw, type_)
 
     def _send(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
+        with self._asked(method, path, body, headers) as response:
+            return response.read()
+
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer, to be read within the block."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             connection.request(method, path, body, {**self._headers, **(headers or {})})
             response = connection.getresponse()
-            raw = response.read()
+            if response.status >= 400:
+                raise _error(response.read(), response.status)
+            yield response
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(
                 f"no Conveyor answers at {self.url} ({error})",
@@ -243,9 +336,14 @@ class Client:
             ) from error
         finally:
             connection.close()
-        if response.status >= 400:
-            raise _error(raw, response.status)
-        return raw
+
+
+def connect(home: Path | None = None) -> Client:
+    """The client of the Conveyor at `home`; of CONVEYOR_URL with CONVEYOR_TOKEN; or of the current folder."""
+    if home is None and (url := os.environ.get("CONVEYOR_URL")):
+        return Client(url, os.environ.get("CONVEYOR_TOKEN", ""))
+    settings = load_settings(home or find_home(Path.cwd(), os.environ))
+    return Client(settings.api_url, settings.token_file.read_text().strip())
 
 
 _CODES = {cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ConveyorError)}

@@ -69,7 +69,7 @@ def test_what_cannot_be_done_is_told_with_what_to_do(place: Path) -> None:
     for words, told in (
         (("checkout", "nothing"), "there is no dataset of files 'nothing'"),
         (("add", "images", "nowhere"), "there is no"),
-        (("add", "../images", "images"), "is no name for a project"),
+        (("add", "../images", "images"), "does not name a version"),
         (("push", "images"), "no dataset of files"),
         (("status", "images"), "no folder here is known to be images"),
     ):

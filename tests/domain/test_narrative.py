@@ -35,6 +35,18 @@ def test_whatever_the_data_there_is_one_line_that_ends(type_: str, data: dict[st
     ("type_", "subject", "data", "expected"),
     [
         (
+            "data.version_created",
+            "data/shop/payments",
+            {"version": 4, "rows": 2001, "new_rows": 4, "until": "2018-04-04T23:59", "replaced": 3, "late": 1},
+            "Version 4 of payments has 2,001 rows, 4 of them new, up to 2018-04-04; 3 rows gave way; 1 row came late.",
+        ),
+        (
+            "data.tagged",
+            "data/shop/payments",
+            {"tag": "golden", "version": 3, "previous": 1, "reason": "audited"},
+            "The tag golden of payments is version 3 now, before version 1: audited.",
+        ),
+        (
             "code.pushed",
             "project/shop",
             {"branch": "main", "commit": "1a2b3c4d5e", "author": "Ada", "message": "Round amounts"},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conveyor.client import Client
+from conveyor.client import Client, connect
 from conveyor.config.settings import Settings, find_home, load_settings, settle
 from conveyor.errors import Unavailable
 
@@ -92,11 +92,8 @@ def home() -> Path:
 
 
 def client(at: Path | None = None) -> Client:
-    """The client of the Conveyor of this folder, or of CONVEYOR_URL with CONVEYOR_TOKEN."""
-    if url := os.environ.get("CONVEYOR_URL"):
-        return Client(url, os.environ.get("CONVEYOR_TOKEN", ""))
-    settings = load_settings(at or home())
-    return Client(settings.api_url, settings.token_file.read_text().strip())
+    """The client of the Conveyor at a home; without one of CONVEYOR_URL, or of this folder."""
+    return connect(at)
 
 
 def _token(settings: Settings) -> str:

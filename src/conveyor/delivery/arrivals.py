@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from conveyor.delivery import ingest
-from conveyor.delivery.lookup import Builds, open_runs
+from conveyor.delivery.lookup import Builds, latest_build, latest_data, manifest_of, open_runs
+from conveyor.delivery.rows import Rows
+from conveyor.delivery.watching import Watching
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
@@ -15,21 +16,25 @@ from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
-from conveyor.stores.objects import digest_file
 from conveyor.stores.records import Transaction
 
-_EVERY = 0.5
+_EVERY, _BUSY = 0.5, 0.05
 _BATCH = 100  # files in one ingest
 
-Stamp = tuple[int, int]
 
+def accept(
+    context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str, *, again: bool = False
+) -> Arrival | None:
+    """Takes a file over whose bytes are already an object. A file with the same content is not taken twice: None.
 
-def accept(context: Context, tx: Transaction, project: str, dataset: str, file: str, digest: str) -> Arrival | None:
-    """Takes a file over whose bytes are already an object. A file with the same content is not taken twice: None."""
+    `again`: somebody means it now; of a dataset in mode "replace" it is then taken once more, unless it is what the
+    dataset holds. A watched file that merely still lies there does not bring back what was replaced.
+    """
     id_ = f"{project}/{dataset}/{digest}"
     earlier = tx.get(ARRIVALS, id_)
     subject = f"data/{project}/{dataset}"
-    if earlier is not None and earlier.state != "refused":
+    known = earlier is not None and earlier.state != "refused"
+    if earlier is not None and known and not (again and _replaced(context, tx, earlier)):
         tx.append(context.event("data.duplicate", subject, project, file=file, same_as=earlier.file, digest=digest))
         return None
     arrival = Arrival(id_, project, dataset, file, digest, context.clock.now())
@@ -38,21 +43,31 @@ def accept(context: Context, tx: Transaction, project: str, dataset: str, file: 
     return arrival
 
 
+def _replaced(context: Context, tx: Transaction, arrival: Arrival) -> bool:
+    """Whether its rows were there and are not any more, in a dataset whose content is replaced as a whole."""
+    build = latest_build(tx, arrival.project)
+    data = build.config.data.get(arrival.name) if build else None
+    if data is None or data.mode != "replace" or arrival.state != "taken":
+        return False
+    newest = latest_data(tx, arrival.project, arrival.name)
+    return newest is not None and manifest_of(context.objects, newest).holds(arrival.digest) is None
+
+
 class Arrivals:
     name = "arrivals"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, rows: Rows) -> None:
         self._context = context
         self._builds = Builds(context)
         self._revision = -1  # of the records, when nothing waited that could be ingested
-        self._seen: dict[Path, Stamp] = {}  # as they were at the last look: a file must stand still before it is taken
-        self._taken: dict[Path, Stamp] = {}
+        self._watching = Watching(context, accept)
+        self._rows = rows
 
     def turn(self) -> float:
         builds, waiting = self._builds(), False
         for build in builds:
             for data in build.config.data.values():
-                self._watch(build.project, data)
+                self._rows.turn(build.project, data)
         revision = self._context.records.revision
         if revision != self._revision:
             for build in builds:
@@ -60,31 +75,8 @@ class Arrivals:
                     self._free(build, data)
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
-        return _EVERY
-
-    def _watch(self, project: str, data: DataConfig) -> None:
-        for pattern in data.watch:
-            for path in sorted(self._context.settings.root.glob(pattern)):
-                self._look(project, data, path)
-
-    def _look(self, project: str, data: DataConfig, path: Path) -> None:
-        try:
-            info = path.stat()
-            stamp = (info.st_size, info.st_mtime_ns)
-            if self._taken.get(path) == stamp or not path.is_file() or path.name.startswith("."):
-                return
-            if self._seen.get(path) != stamp:
-                self._seen[path] = stamp
-                return
-            digest = self._context.objects.put_file(path)
-            if digest_file(path) != digest:
-                return  # it was written to meanwhile; the next look takes it
-        except FileNotFoundError:
-            return
-        with self._context.transaction() as tx:
-            accept(self._context, tx, project, data.name, path.name, digest)
-        self._taken[path] = stamp
-        self._seen.pop(path, None)
+        self._watching.turn(builds)  # last: what goes wrong there, a full disk say, holds nothing up here
+        return _BUSY if self._watching.busy else _EVERY
 
     def _free(self, build: Build, data: DataConfig) -> None:
         """A file whose run is gone (records that were restored, say) waits again: none may wait for nobody."""
@@ -106,6 +98,7 @@ class Arrivals:
             waiting = tx.find(ARRIVALS, where=where, limit=_BATCH, newest=False)
             if not waiting or open_runs(tx, ingest.KIND, dataset):
                 return False
+        waiting = _batch(waiting)
         newest = max(arrival.created for arrival in waiting)
         oldest = min(arrival.created for arrival in waiting)
         now = context.clock.now()
@@ -118,6 +111,17 @@ class Arrivals:
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
         return False
+
+
+def _batch(waiting: list[Arrival]) -> list[Arrival]:
+    """As many of the oldest as each of them may be ingested with."""
+    batch: list[Arrival] = []
+    for arrival in waiting:
+        most = min((each.together for each in (*batch, arrival) if each.together), default=_BATCH)
+        if batch and len(batch) >= most:
+            break
+        batch.append(arrival)
+    return batch
 
 
 def _runs(tx: Transaction, run: str) -> bool:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from conveyor.delivery.lookup import latest_data, manifest_of
-from conveyor.domain import wire
+from conveyor.delivery.successor import manifest_after, profile_of, size, spec_after
+from conveyor.domain import erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, RunState, Step
 from conveyor.domain.state import Arrival, Quarantined
-from conveyor.domain.step import IngestFile, IngestSpec
+from conveyor.domain.step import IngestFile
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
-from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, QUARANTINE
+from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
 KIND = "ingest"
@@ -31,6 +34,11 @@ def new_run(id_: str, build: Build, data: DataConfig, arrivals: Sequence[Arrival
     return Run(
         id_, build.project, KIND, f"{build.project}/{data.name}", params, (step,), now, reason=f"{files} arrived"
     )
+
+
+def ended_by_itself(error: str) -> bool:
+    """Whether a step's error is that of a process that was killed, aborted or lost, not one that could say why."""
+    return re.search(r"exit code 1[2-9]\d\b|vanished|timed out", error) is not None
 
 
 class IngestRecipe:
@@ -46,10 +54,11 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
-        spec = IngestSpec(
-            data=build.config.data[run.params["dataset"]],
-            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
-            schema=previous.schema if previous else None,
+            erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
+        spec = replace(
+            spec_after(context.objects, build.config.data[run.params["dataset"]], previous),
+            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
+            erased=erased,
         )
         environment = context.settings.envs / build.environment
         return Command(
@@ -65,7 +74,11 @@ class IngestRecipe:
         outputs = run.step("ingest").outputs
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        if report.erased != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
+            return self._again(run, arrivals, tx, "a subject was erased meanwhile")
         previous = latest_data(tx, run.project, dataset)
+        if report.base != (previous.manifest if previous else ""):
+            return self._again(run, arrivals, tx, "the dataset changed meanwhile")
         number = previous.version + 1 if previous else 1
         parts = [
             self._file(tx, run, arrival, file, outputs, number)
@@ -74,8 +87,9 @@ class IngestRecipe:
         added = tuple(part for part in parts if part is not None)
         if not added:
             return replace(run, result={"accepted": 0})
-        before = manifest_of(context.objects, previous)
-        manifest = Manifest((*before.parts, *added))
+        mode = tx.need(BUILDS, run.params["build"]).config.data[dataset].mode
+        before = Manifest() if mode == "replace" else manifest_of(context.objects, previous)
+        manifest = manifest_after(context.objects, before, report, outputs, added)
         version = DatasetVersion(
             project=run.project,
             name=dataset,
@@ -88,36 +102,68 @@ class IngestRecipe:
             created=context.clock.now(),
             first=manifest.first,
             last=manifest.last,
-            profile=report.profile,
+            profile=profile_of(report, outputs),
             reason=run.reason,
             sources=tuple(part.source for part in added),
         )
         tx.put(DATASET_VERSIONS, version)
+        gone = previous.rows if previous and mode == "replace" else sum(part.replaced for part in report.rewritten)
+        return self._tell(tx, run, version, {"mode": mode, "replaced": gone}, report, added)
+
+    def _tell(
+        self,
+        tx: Transaction,
+        run: Run,
+        version: DatasetVersion,
+        how: dict[str, Any],
+        report: IngestReport,
+        added: tuple[Part, ...],
+    ) -> Run:
         rows = sum(part.rows for part in added)
         tx.append(
-            context.event(
+            self._context.event(
                 "data.version_created",
-                f"data/{run.project}/{dataset}",
+                f"data/{version.dataset}",
                 run.project,
-                version=number,
+                version=version.version,
                 rows=version.rows,
                 new_rows=rows,
                 until=version.last.isoformat() if version.last else None,
                 files=list(version.sources),
+                late=sum(file.late for file in report.files),
+                **how,
             )
         )
-        return replace(run, result={"version": number, "new_rows": rows})
+        return replace(run, result={"version": version.version, "new_rows": rows, "replaced": how["replaced"]})
+
+    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction, why: str) -> Run:
+        """What its process was told holds no more."""
+        for arrival in arrivals:
+            tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
+        return replace(run, result={"accepted": 0, "again": why})
 
     def failed(self, run: Run, tx: Transaction) -> None:
-        """The process died or was cancelled: the files are kept, and each says why it was not taken."""
-        for id_ in run.params["arrivals"]:
-            arrival = tx.need(ARRIVALS, id_)
-            if run.state is RunState.CANCELLED:
-                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-            else:
-                self._refuse(
-                    tx, run, arrival, run.error, "See the run's log; add the file again once the cause is mended."
-                )
+        """The process died or was cancelled: the files are kept, and each says why it was not taken.
+
+        Where one file of many may have ended it, they are tried again in halves, until that one is alone.
+        """
+        arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        ended = ended_by_itself(run.error)
+        if run.state is RunState.CANCELLED or (ended and len(arrivals) > 1):
+            half = len(arrivals) // 2 if ended else 0
+            for arrival in arrivals:
+                tx.put(ARRIVALS, replace(arrival, state="waiting", run="", together=half or arrival.together))
+            return
+        error, hint = run.error, "See the run's log; add the file again once the cause is mended."
+        if ended:
+            limits = tx.need(BUILDS, run.params["build"]).config.data[run.params["dataset"]].limits
+            error = f"the process that read it ended by itself ({run.error})"
+            hint = (
+                f"Most likely it needs more than the {limits.memory_mb:,} MB of memory that it may use: send it in "
+                "parts, or raise `limits.memory_mb` of the dataset in conveyor.toml."
+            )
+        for arrival in arrivals:
+            self._refuse(tx, run, arrival, error, hint)
 
     def _file(
         self, tx: Transaction, run: Run, arrival: Arrival, file: IngestedFile, outputs: dict[str, str], version: int
@@ -153,13 +199,13 @@ class IngestRecipe:
                     reasons=file.reasons,
                 )
             )
-        note = f"{file.rows:,} rows taken" + (f", {file.quarantined:,} in quarantine" if file.quarantined else "")
-        tx.put(ARRIVALS, replace(arrival, state="taken", note=note))
+        tx.put(ARRIVALS, replace(arrival, state="taken", note=_note(file)))
         if file.output is None:
             return None
         digest = outputs[file.output]
-        size = context.objects.path(digest).stat().st_size
-        return Part(digest, file.rows, size, file.first, file.last, arrival.file, arrival.digest)
+        sketches = outputs[file.sketches] if file.sketches else ""
+        times = file.first, file.last
+        return Part(digest, file.rows, size(context.objects, digest), *times, arrival.file, arrival.digest, sketches)
 
     def _refuse(self, tx: Transaction, run: Run, arrival: Arrival, error: str, hint: str) -> None:
         tx.put(ARRIVALS, replace(arrival, state="refused", note=f"{error} {hint}".strip()))
@@ -174,3 +220,13 @@ class IngestRecipe:
                 kept_as=arrival.digest,
             )
         )
+
+
+def _note(file: IngestedFile) -> str:
+    """What became of a file's rows, for a person."""
+    more = (
+        (file.quarantined, "in quarantine"),
+        (file.superseded, "replaced by a later file"),
+        (file.late, "late: older than what was known"),
+    )
+    return f"{file.rows:,} rows taken" + "".join(f", {count:,} {what}" for count, what in more if count)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from conveyor.domain.erasure import ErasedKeys
 
 
 def utc(moment: datetime) -> datetime:
@@ -32,6 +35,7 @@ class Part:
     last: datetime | None = None
     source: str = ""
     source_digest: str = ""
+    sketches: str = ""  # digest of its own: of large parts whose rows may be replaced (mode "upsert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +74,45 @@ class Manifest:
 
         return Manifest(tuple(part for part in self.parts if touches(part)))
 
+    def rewritten(self, by: Mapping[str, Part | None]) -> Manifest:
+        """With other parts in the place of some, by digest; None for one of which no row is left."""
+        found = (by.get(part.digest, part) for part in self.parts)
+        return Manifest(tuple(part for part in found if part is not None))
+
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""The probabilities at which a profile tells a column's quantiles."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """One column's statistics. `min` and `max` are numbers, or text for text and times; `mean` is for numbers only."""
+    """One column's statistics. `min` and `max` are numbers, or text for text and times.
+
+    `mean`, `std` and `quantiles` are for numbers (without NaN and infinities, which `not_finite` counts); quantiles
+    also for times, as text. Counts are exact but for `distinct`, which is within some percent above 1,000, and `top`,
+    whose counts are lower bounds where a column has many values.
+    """
 
     dtype: str
     nulls: int
-    distinct: int  # approximate, HyperLogLog
+    distinct: int
     min: float | str | None = None
     max: float | str | None = None
     mean: float | None = None
+    std: float | None = None
+    quantiles: tuple[float | str, ...] = ()  # at QUANTILES, by rank within 1 %
+    top: tuple[tuple[str, int], ...] = ()  # the most frequent values, the first one most
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetProfile:
+    """Statistics of `rows` rows. `sketches` is the digest of the object that they merge from; empty in versions of an
+    earlier Conveyor, whose profiles are of the added rows only."""
+
     rows: int
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
+    sketches: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +130,10 @@ class DatasetVersion:
     created: datetime
     first: datetime | None = None
     last: datetime | None = None
-    profile: DatasetProfile | None = None  # of the rows that this version added
+    profile: DatasetProfile | None = None  # of the whole version
     reason: str = ""
     sources: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()  # erasures that took rows out of it
 
     @property
     def watermark(self) -> datetime | None:
@@ -119,6 +146,13 @@ class DatasetVersion:
     @property
     def dataset(self) -> str:
         return f"{self.project}/{self.name}"
+
+
+def objects_of(version: DatasetVersion, manifest: Manifest) -> frozenset[str]:
+    """Digests of all objects that a version is made of: what a collection keeps, and what a copy needs."""
+    sketches = version.profile.sketches if version.profile else ""
+    parts = (digest for part in manifest.parts for digest in (part.digest, part.sketches))
+    return frozenset(digest for digest in (version.manifest, sketches, *parts) if digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +172,35 @@ class IngestedFile:
     quarantine: str | None = None
     error: str | None = None
     hint: str = ""
+    late: int = 0  # of the accepted rows, those older than what was known before
+    superseded: int = 0  # good rows whose key a later file of the same ingest brings again (mode "upsert")
+    sketches: str | None = None  # name inside the output folder
+
+
+@dataclass(frozen=True, slots=True)
+class RewrittenPart:
+    """A part of the version before, some of whose rows have newer ones. Without `output` no row of it is left."""
+
+    digest: str
+    replaced: int
+    rows: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    output: str | None = None
+    sketches: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """`schema` is the dataset's after this ingest (unchanged when no file was accepted); `profile` of all accepted."""
+    """`schema` is the dataset's after this ingest (unchanged when no file was accepted).
+
+    `profile` is of the whole version that comes of it; its `sketches` is the name of a file among the outputs.
+    """
 
     files: tuple[IngestedFile, ...]
     schema: dict[str, str]
     profile: DatasetProfile | None = None
+    rewritten: tuple[RewrittenPart, ...] = ()
+    sketched: dict[str, str] = field(default_factory=dict)  # parts that got sketches now: digest -> name of the file
+    base: str = ""  # digest of the manifest that it was made for
+    erased: tuple[ErasedKeys, ...] = ()  # whose rows were held back

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conveyor.domain.packing import Fate
-from conveyor.domain.reference import parse_reference
+from conveyor.domain.reference import parse
 from conveyor.errors import Conflict, NotFound
 from conveyor.stores.data import state as states
 from conveyor.stores.data import walk
@@ -153,7 +153,7 @@ def test_versions_are_found_by_number_tag_and_time(store: DataStore, tmp_path: P
     versions = store.versions
 
     def at(text: str) -> int:
-        return versions.resolve("shop", parse_reference(text)).version
+        return versions.resolve("shop", parse(text)).version
 
     versions.tag(versions.get("shop", "notes", 2), "clean")
     with pytest.raises(Conflict, match="clean is version 2"):

@@ -93,6 +93,11 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What differs between two versions. Example: conveyor data diff images@v3 images@v5"""
+    if opening.is_table(old):
+        from conveyor.cli import table
+
+        table.diff_command(old, new or "latest", project, as_json)
+        return
     versions.diff(old, new, limit=limit, project=project, as_json=as_json)
 
 
@@ -104,6 +109,11 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A version and its files. Example: conveyor data show images@v3 train/cats"""
+    if opening.is_table(name):
+        from conveyor.cli import table
+
+        table.show_command(name, project, as_json)
+        return
     versions.show(name, path, limit=limit, project=project, as_json=as_json)
 
 
@@ -124,22 +134,39 @@ def checkout(
 def export(
     name: str,
     to: Annotated[str, typer.Argument(help="The file to write; - for the standard output.")],
-    path: Annotated[str, typer.Option(help="Only this file, as it is.")] = "",
+    path: Annotated[str, typer.Option(help="Of files: only this one, as it is.")] = "",
+    window: Annotated[str, typer.Option(help="Of a table: only the newest stretch of event time, such as 28d.")] = "",
     project: Project = "",
+    as_json: Json = False,
 ) -> None:
-    """Write a version as a tar archive. Example: conveyor data export images@v3 images.tar"""
+    """Write a version: of files as a tar archive, of a table as Parquet or CSV.
+
+    Example: conveyor data export images@v3 images.tar
+    """
+    if opening.is_table(name):
+        from conveyor.cli import table
+
+        table.export_command(name, Path(to), window, project, as_json)
+        return
     exporting.export(name, to, path=path, project=project)
 
 
 def tag(
     name: str,
-    word: str,
+    word: Annotated[str, typer.Argument(help="The tag; without one, all are listed.")] = "",
     move: Annotated[bool, typer.Option("--move", help="Take it from the version that has it.")] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove the tag; the version stays.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the tag; the version stays.")] = False,
+    reason: Annotated[str, typer.Option(help="Of a table: why, for the record.")] = "asked for by a person",
     project: Project = "",
+    as_json: Json = False,
 ) -> None:
     """Give a version a name of its own. Example: conveyor data tag images@v3 clean"""
-    versions.tag(name, word, move=move, delete=delete, project=project)
+    if opening.is_table(name):
+        from conveyor.cli import table
+
+        table.tag_command(name, word, remove, reason, project, as_json)
+        return
+    versions.tag(name, word, move=move, delete=remove, project=project)
 
 
 def rm(name: str, project: Project = "") -> None:

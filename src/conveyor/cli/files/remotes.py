@@ -9,7 +9,7 @@ from conveyor.cli.files import opening
 from conveyor.cli.files.progress import Progress
 from conveyor.cli.output import say, say_json
 from conveyor.cli.text import many, size
-from conveyor.domain.reference import parse_reference
+from conveyor.domain.reference import parse
 from conveyor.errors import Conflict, InputRejected, NotFound
 from conveyor.stores.data.store import DataStore
 from conveyor.stores.data.transfer import Transferred, transfer
@@ -17,6 +17,7 @@ from conveyor.stores.data.transfer import Transferred, transfer
 
 def push(name: str, *, to: str = "", renamed: str = "", project: str = "", as_json: bool = False) -> None:
     dataset = opening.find(name, project)
+    renamed = parse(renamed).name if renamed else ""
     url = _url(dataset.store, to)
     there = opening.remote(dataset.store, url)
     progress = Progress(quiet=as_json)
@@ -32,7 +33,7 @@ def pull(name: str, *, source: str = "", project: str = "", as_json: bool = Fals
     store = opening.open_store()
     url = _url(store, source)
     there = opening.remote(store, url)
-    reference = parse_reference(name)
+    reference = parse(name)
     wanted = project or reference.project
     known = [each for each in there.versions.datasets() if each[1] == reference.name and wanted in ("", each[0])]
     if not known:

@@ -8,7 +8,6 @@ from conveyor.cli.files import opening
 from conveyor.cli.files.progress import Progress
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.cli.text import many, size
-from conveyor.domain.reference import check_tag
 from conveyor.errors import InputRejected, NotFound
 from conveyor.stores.data import walk
 from conveyor.stores.data.node import EXECUTABLE, LINK, Entry
@@ -73,8 +72,9 @@ def show(name: str, path: str = "", *, limit: int = _LISTED, project: str = "", 
 
 
 def diff(old: str, new: str = "", *, limit: int = _LISTED, project: str = "", as_json: bool = False) -> None:
-    later = opening.find(new or old.partition("@")[0], project)
     first = opening.find(old, project)
+    second = new if "@" in new or new in ("", first.name) else f"{first.name}@{new}"
+    later = opening.find(second or old.partition("@")[0], project)
     before, after = first.version, later.version
     changes = walk.differences(bytes.fromhex(before.root), bytes.fromhex(after.root), later.store.reader)
     if as_json:
@@ -101,11 +101,14 @@ def diff(old: str, new: str = "", *, limit: int = _LISTED, project: str = "", as
 
 def tag(name: str, word: str, *, move: bool = False, delete: bool = False, project: str = "") -> None:
     dataset = opening.find(name, project)
+    if not word:
+        tags = dataset.store.versions.tags(dataset.project, dataset.name)
+        table(("tag", "version"), [(tag, f"v{number}") for tag, number in tags.items()])
+        return
     if delete:
         dataset.store.versions.untag(dataset.project, dataset.name, word)
         say(f"{dataset.name} has no tag {word} any more; the version stays.")
         return
-    check_tag(word)
     version = dataset.version
     dataset.store.versions.tag(version, word, move=move)
     say(f"{dataset.name}@{word} is v{version.version}.")
@@ -114,7 +117,7 @@ def tag(name: str, word: str, *, move: bool = False, delete: bool = False, proje
 def rm(name: str, *, project: str = "") -> None:
     dataset = opening.find(name, project)
     reference = dataset.reference
-    if reference.number is None:
+    if reference.version is None:
         raise InputRejected("say which version is to be removed", hint=f"Such as: conveyor data rm {dataset.name}@v3")
     version = dataset.version
     with dataset.store.writing(dataset.project, dataset.name, Progress().waits):

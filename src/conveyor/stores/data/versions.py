@@ -12,8 +12,8 @@ from dataclasses import fields, replace
 from datetime import datetime
 
 from conveyor.domain.files_version import FilesVersion
-from conveyor.domain.reference import Reference, check_tag
-from conveyor.errors import Conflict, CorruptObject, NotFound
+from conveyor.domain.reference import Reference, is_tag
+from conveyor.errors import Conflict, CorruptObject, InputRejected, NotFound
 from conveyor.stores.data.backend import Backend
 
 VERSIONS, HEADS, TAGS = "versions/", "head/", "tags/"
@@ -67,7 +67,7 @@ class Versions:
         if tagged:
             raise Conflict(
                 f"version {version.version} of {version.name} is tagged {', '.join(tagged)}",
-                hint=f"Remove the tag first: conveyor data tag --delete {version.name} {tagged[0]}",
+                hint=f"Remove the tag first: conveyor data tag {version.name} {tagged[0]} --remove",
             )
         self.replace(replace(version, removed=now))
 
@@ -85,8 +85,8 @@ class Versions:
     def resolve(self, project: str, reference: Reference) -> FilesVersion:
         """The version that a reference means; NotFound where there is none, or where it was removed."""
         name = reference.name
-        if reference.number is not None:
-            found = self.get(project, name, reference.number)
+        if reference.version is not None:
+            found = self.get(project, name, reference.version)
         elif reference.tag:
             found = self.get(project, name, self._tagged(project, name, reference.tag))
         else:
@@ -115,7 +115,8 @@ class Versions:
 
     def tag(self, version: FilesVersion, tag: str, *, move: bool = False) -> None:
         """Conflict where the tag stands at another version, unless it is to be moved."""
-        check_tag(tag)
+        if not is_tag(tag):
+            raise InputRejected(f"{tag!r} cannot be a tag", hint="Choose a word in small letters, such as clean.")
         key, value = f"{TAGS}{version.project}/{version.name}/{tag}", str(version.version).encode()
         if move:
             self._backend.put(key, [value])
