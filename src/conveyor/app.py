@@ -16,13 +16,16 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from conveyor.config.settings import Settings, load_settings
-from conveyor.delivery.arrivals import Arrivals
+from conveyor.delivery.arrivals import Arrivals, accept
 from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
+from conveyor.delivery.fetch import Fetches, FetchRecipe
 from conveyor.delivery.ingest import IngestRecipe
+from conveyor.delivery.lineage_index import LineageIndex
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
+from conveyor.delivery.openlineage import OpenLineage
 from conveyor.delivery.preview_setup import PreviewRecipe
 from conveyor.delivery.previews import Previews
 from conveyor.delivery.pushes import Pushes
@@ -31,8 +34,10 @@ from conveyor.delivery.remotes import Remotes
 from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.vigil import Vigil
+from conveyor.delivery.watching_buckets import Buckets
 from conveyor.delivery.world import World
 from conveyor.domain.run import RunState
 from conveyor.effects import identity, installed
@@ -50,6 +55,7 @@ from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.stores.rowlog import RowLog
 from conveyor.web.server import application
 
 
@@ -88,12 +94,14 @@ def control_plane(settings: Settings) -> ControlPlane:
     recipes: list[Recipe] = [
         BuildRecipe(shared),
         IngestRecipe(shared),
+        FetchRecipe(shared),
         training,
         MigrateRecipe(shared),
         CleanupRecipe(shared),
         RollbackRecipe(shared),
         PreviewRecipe(shared),
     ]
+    rows = Rows(shared, RowLog(settings.rows, settings.rows_backlog_mb * 2**20))
     controllers: list[Controller] = [
         Runs(shared, recipes),
         Previews(shared),
@@ -101,14 +109,18 @@ def control_plane(settings: Settings) -> ControlPlane:
         Rollouts(shared, World(shared, running, envoy(settings))),
         Remotes(shared),
         Pushes(shared),
-        Arrivals(shared),
+        Arrivals(shared, rows),
+        Buckets(shared, accept),
+        Fetches(shared),
         Retrain(shared, training),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
+        LineageIndex(shared),
+        OpenLineage(shared),
     ]
     reconciler = Reconciler(shared, controllers)
-    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list)
+    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows)
     return ControlPlane(shared, reconciler, desk)
 
 

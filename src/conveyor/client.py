@@ -6,8 +6,9 @@ import http.client
 import os
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -18,22 +19,36 @@ from conveyor.config.settings import find_home, load_settings
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.dora import Dora
+from conveyor.domain.erasure import Erasure, ErasureView
 from conveyor.domain.events import Event
+from conveyor.domain.lineage import Lineage
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.odcs import Contract
 from conveyor.domain.release import Release
 from conveyor.domain.release_view import ReleaseView
 from conveyor.domain.remote import NewRemote, RemoteView
+from conveyor.domain.rows import RowsTaken
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
-from conveyor.domain.views import Accepted, Collected, EnvironmentView, LogChunk, Message, StatusView, TableView
+from conveyor.domain.views import (
+    Accepted,
+    Collected,
+    EnvironmentView,
+    LogChunk,
+    Message,
+    QuarantinedRows,
+    StatusView,
+    TableView,
+)
 from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
 
 T = TypeVar("T")
 _POLL = 0.2
 _CHUNK = 1 << 20
+_LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
 class Client:
@@ -126,6 +141,12 @@ class Client:
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise InputRejected(f"{file} cannot be read: {error.strerror}", hint="Give the path of a file.") from error
 
+    def send_rows(self, project: str, dataset: str, rows: Iterable[object], key: str = "") -> RowsTaken:
+        """Rows as dicts, in one request; with a key it may be sent again until it is answered, and counts once."""
+        headers = {"content-type": "application/x-ndjson"} | ({"idempotency-key": key} if key else {})
+        body = b"".join(wire.to_json(row) + b"\n" for row in rows)
+        return self._decode(self._send("POST", f"{_data(project, dataset)}/rows", body, headers), RowsTaken)
+
     def dataset_versions(self, project: str, dataset: str, limit: int = 50) -> list[DatasetVersion]:
         return self._get(f"{_data(project, dataset)}/versions?limit={limit}", list[DatasetVersion])
 
@@ -158,6 +179,40 @@ class Client:
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
         return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+
+    def lineage(self, project: str, of: str) -> Lineage:
+        """Of a file's name or digest, a dataset or a model; with @VERSION of that one."""
+        return self._get(f"/v1/projects/{_quote(project)}/lineage?of={_quote(of)}", Lineage)
+
+    def contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract", Contract)
+
+    def inferred_contract(self, project: str, dataset: str) -> Contract:
+        return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
+
+    def erasures(self, project: str, dataset: str) -> list[Erasure]:
+        return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
+
+    def lift_erasure(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
+        return self._post(f"{_data(project, dataset)}/erasures/{_quote(id_)}/lift", request, Message)
+
+    def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
+        """Reads the whole dataset, so it may take its time."""
+        patient = copy(self)
+        patient._timeout = _LONG
+        return patient._post(f"{_data(project, dataset)}/erase", request, ErasureView)
+
+    def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
+        return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
+
+    def quarantined_rows(self, project: str, dataset: str, entry: str, limit: int = 20) -> QuarantinedRows:
+        return self._get(f"{_data(project, dataset)}/quarantine/{_quote(entry)}?limit={limit}", QuarantinedRows)
+
+    def release_rows(self, project: str, dataset: str, entry: str, request: requests.ReleaseRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/release", request, Message)
+
+    def drop_rows(self, project: str, dataset: str, entry: str, request: requests.DropRows) -> Message:
+        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/drop", request, Message)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
         return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])

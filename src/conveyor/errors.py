@@ -3,6 +3,8 @@
     ConveyorError            code               HTTP  retryable
     ├── ConfigInvalid        config.invalid      422  no
     ├── InputRejected        input.rejected      422  no    (a file, row or parameter of the user's)
+    ├── TooLarge             input.too_large     413  no    (more at once than is taken)
+    ├── Overloaded           overloaded          429  yes   (more than can be worked off; later)
     ├── NotFound             not_found           404  no
     ├── Conflict             conflict            409  no    (the state does not allow it)
     ├── Refused              refused             409  no    (a rule of safety says no)
@@ -28,6 +30,8 @@ class ConveyorError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    retry_after: ClassVar[int] = 0
+    """Seconds after which it is worth trying again; 0: nobody can say."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -56,6 +60,15 @@ class InputRejected(ConveyorError):
     code, status = "input.rejected", 422
 
 
+class TooLarge(ConveyorError):
+    code, status = "input.too_large", 413
+
+
+class Overloaded(ConveyorError):
+    code, status, retryable = "overloaded", 429, True
+    retry_after = 2
+
+
 class NotFound(ConveyorError):
     code, status = "not_found", 404
 
@@ -82,6 +95,7 @@ class CorruptObject(ConveyorError):
 
 class NoSpace(ConveyorError):
     code, status, retryable = "store.no_space", 507, True
+    retry_after = 30
 
 
 class LeaseLost(ConveyorError):

@@ -80,6 +80,29 @@ def test_all_at_once() -> None:
             "data.rows.watch: expected a pattern below this folder such as",
         ),
         ('time = "at"', 'time = "at"\nwatch = "a**/b"', 'data.rows.watch: "a**/b" matches no files'),
+        ('time = "at"', 'time = "at"\nwatch = "s3://bucket"', "data.rows.watch: expected a pattern below this folder"),
+        ('time = "at"', 'time = "at"\nlimits = { memory_mb = 1 }', "data.rows.limits.memory_mb: must be at least 512"),
+        (
+            'time = "at"',
+            'time = "at"\nevery = "5m"',
+            "data.rows.every: belongs to a dataset with a `source` or a `query`",
+        ),
+        ('time = "at"', 'time = "at"\nsource = "a:b"', "data.rows.every: expected either `every` or `schedule`"),
+        (
+            'time = "at"',
+            'time = "at"\nsource = "a:b"\nschedule = "0 25 * * *"',
+            'data.rows.schedule: "0 25 * * *" is not a cron expression',
+        ),
+        (
+            'time = "at"',
+            'time = "at"\nquery = "SELECT 1"\nevery = "5m"\nurl = "U"\ncursor = "id"',
+            "data.rows.query: expected :cursor in it",
+        ),
+        (
+            'time = "at"',
+            'time = "at"\nquery = "SELECT 1 WHERE id > :cursor"\nevery = "5m"\ncursor = "id"',
+            "data.rows.url: missing; a `query` needs it",
+        ),
         ("[step.a]", "[steps.a]", 'steps: unknown section; did you mean "step"?'),
         ('"step.a"', '"step.b"', 'model.fraud.inputs: there is no "step.b"; did you mean "step.a"?'),
         ('"step.a"', '"rows"', 'model.fraud.inputs: there is no "rows"; did you mean "data.rows"?'),
@@ -231,7 +254,7 @@ def test_any_change_of_a_key_loads_or_is_told(data: st.DataObject) -> None:
     a_field = len(place) > 2 and not set(place) & set(FREE)
     if a_field and new not in NAMES:
         assert any(problem.startswith(dotted((*place[:-1], new)) + ": unknown key") for problem in told)
-    if told and a_field and change == "retype" and place[0] != "data" and place[-1] != "inputs":
+    if told and a_field and change == "retype" and place[0] != "data" and place[-1] not in ("inputs", "max"):
         assert any(problem.startswith(dotted(place)) for problem in told)
 
 

@@ -37,6 +37,14 @@ def test_the_environment_wins_and_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="api_port: expected a port from 1 to 65535, found 70000"):
         settle(home, {"CONVEYOR_API_PORT": "70000"}, lambda host: next(counter))
     assert load_settings(home) == changed
+    more = {"CONVEYOR_ROWS_BACKLOG_MB": "64", "CONVEYOR_OPENLINEAGE_URL": "file:///tmp/lineage.ndjson"}
+    changed = settle(home, more, lambda host: next(counter))
+    assert (changed.rows_backlog_mb, changed.openlineage_url) == (64, "file:///tmp/lineage.ndjson")
+    for wrong, said in (("0", "must be at least 1"), ("much", "expected an integer")):
+        with pytest.raises(ConfigInvalid, match=f"rows_backlog_mb: {said}"):
+            settle(home, {"CONVEYOR_ROWS_BACKLOG_MB": wrong}, lambda host: next(counter))
+    with pytest.raises(ConfigInvalid, match="openlineage_url: expected http"):
+        settle(home, {"CONVEYOR_OPENLINEAGE_URL": "marquez:5000"}, lambda host: next(counter))
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"public_port": "x"}', '{"colour": 1}', "\xff"])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conveyor.domain import statistics, wire
+from conveyor.domain.contract import rules_of
 from conveyor.domain.drift import Profile
 from conveyor.domain.monitor import SignalKind, signals
 from conveyor.domain.observation import Prediction
@@ -101,6 +102,24 @@ def test_nulls_and_a_stuck_feature_are_data_faults():
     assert "plain is missing in 4.0% of rows" in found[SignalKind.DATA_FAULT].message
     assert "count is 2 in every row" in found[SignalKind.DATA_FAULT].message
     assert SignalKind.DRIFT not in found
+
+
+def test_rows_that_break_the_contract_are_counted_and_a_data_fault_where_they_are_many():
+    random = np.random.default_rng(3)
+    matrix = traffic(random, 0, 5000)
+    profile, rules = (
+        profiled(matrix),
+        rules_of({"plain": {"min": -2}, "night": {"one_of": [0, 1]}, "count": {"max": 50}}),
+    )
+    few = int((matrix[:, 5] < -2).sum())
+    assert 0.01 * 5000 < few < 0.05 * 5000
+    matrix[:40, 4] = 3
+    _, (closed,) = observe(OpenWindow("shop/fraud", 3), predictions(matrix, 7), profile, NAMES, CONFIG, rules)
+    assert closed.skew == {"plain:min": few, "night:one_of": 40}
+    (fault,) = [signal for signal in signals(closed, CONFIG) if signal.kind is SignalKind.DATA_FAULT]
+    assert fault.features == ("plain",)  # 40 of 5,000 rows are too few to call the source faulty
+    assert f"plain breaks the contract's rule min in {few / 5000:.1%} of rows" in fault.message
+    assert fault.figures["plain:min"] == few / 5000
 
 
 def test_scores_that_are_not_finite_are_counted_and_named():

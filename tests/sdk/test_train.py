@@ -83,6 +83,17 @@ def run(spec: TrainSpec, out: Path) -> TrainingReport:
     return wire.from_json((out / "training.json").read_bytes(), TrainingReport)
 
 
+def test_the_contracts_rules_of_features_go_with_the_model(rows: Path, tmp_path: Path) -> None:
+    """But not one that the training rows break: a step made something else of that column."""
+    rules = {
+        "a": {"min": 0, "type": "Float64"}, "b": {"min": 0}, "c": {"type": "Int64", "max": 2, "one_of": [0, 1, 2]},
+        "word": {"one_of": ["x"]}, "value": {"min": 0},
+    }  # fmt: skip
+    run(spec_for(rows, "train", params={"kind": "logistic"}, rules=rules), tmp_path)
+    manifest = wire.from_json((tmp_path / "model.json").read_bytes(), ModelManifest)
+    assert {rule.name for rule in manifest.rules} == {"a:min", "c:type", "c:max", "c:one_of"}
+
+
 @pytest.mark.parametrize(
     "kind",
     [

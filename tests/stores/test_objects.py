@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,36 @@ def test_a_missing_object_is_said_to_be_missing(objects: Objects) -> None:
     digest = objects.put(b"short-lived")
     objects.delete(digest)
     assert not objects.has(digest)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_old_objects_are_discarded_and_what_was_stored_again_is_young(tmp_path: Path, remote: bool) -> None:
+    objects = Objects("memory:///" if remote else str(tmp_path / "objects"), tmp_path / "cache")
+    one, other = objects.put(b"one"), objects.put(b"other")
+    (tmp_path / "objects" / "notes.txt").parent.mkdir(exist_ok=True)
+    (tmp_path / "objects" / "notes.txt").write_text("of somebody else")
+    stored = {each.digest: each for each in objects.stored()}
+    assert set(stored) == {one, other}
+    assert stored[one].bytes == 3
+    before = max(each.modified for each in stored.values()) + timedelta(microseconds=1)
+    assert not objects.discard(one, before - timedelta(days=1))
+    while not remote and datetime.now(UTC) <= before:
+        pass
+    objects.path(one)
+    if not remote:
+        objects.put(b"other")
+        assert not objects.discard(other, before)
+    assert objects.discard(one, before)
+    assert not objects.discard(one, before)
+    assert not objects.has(one)
+    with pytest.raises(NotFound):
+        objects.path(one)  # nor is a copy of it left
+    assert objects.get(other) == b"other"
+    if not remote:
+        left = objects.path(other).with_name(objects.path(other).name + ".gone")  # by a crash
+        left.write_bytes(b"other")
+        assert [each.digest for each in objects.stored()] == [other]
+        assert not left.exists()
 
 
 def test_a_remote_store_gives_verified_local_files(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ import polars as pl
 from conveyor.client import Client, connect
 from conveyor.config.settings import Settings, make_folders, save_settings
 from conveyor.delivery.arrivals import accept
+from conveyor.delivery.desk import Desk
 from conveyor.delivery.ingest import IngestRecipe, new_run
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.table_desk import TableDesk
 from conveyor.domain.events import Event
 from conveyor.domain.project import DataConfig, ProjectConfig
@@ -36,6 +38,7 @@ from conveyor.sdk import ingest
 from conveyor.stores import collections as c
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.stores.rowlog import RowLog
 from conveyor.tables.store import LocalStore
 from conveyor.tables.table import Table
 
@@ -126,6 +129,10 @@ class Place:
             tx.put(c.RUNS, run)
         self.clock.step(timedelta(days=1))
         return run
+
+    def desk(self) -> Desk:
+        rows = Rows(self.context, RowLog(self.settings.rows, 1 << 20))
+        return Desk(self.context, lambda: None, lambda: True, dict, rows)
 
     @contextmanager
     def api(self) -> Iterator[Client]:

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conveyor.delivery.arrivals import accept
-from conveyor.delivery.desk import Desk
 from conveyor.delivery.inputs import Inputs
 from conveyor.domain.project import DataConfig, Label
 from conveyor.domain.run import Run
@@ -171,7 +170,7 @@ def test_what_was_replaced_comes_back_when_somebody_means_it(tmp_path: Path) -> 
     place = Place(tmp_path, REPLACE)
     place.take("payments", inline=True, a=payments(0))
     place.take("payments", inline=True, b=payments(1))
-    desk = Desk(place.context, lambda: None, lambda: True, dict)
+    desk = place.desk()
     files = {name: tmp_path / f"{name}.parquet" for name in ("a", "b")}
     assert desk.upload("shop", "payments", "b.parquet", files["b"]).duplicate_of == "b.parquet"
     with place.context.records.transaction() as tx:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from s3 import BUCKET, S3Server
 
 import conveyor
 from conveyor.domain import requests
@@ -19,8 +20,8 @@ from conveyor.domain.project import DataConfig
 from conveyor.errors import CorruptObject, InputRejected, NotFound
 from conveyor.tables.table import write
 
+from .counting import Counting
 from .place import START, TOKEN, Place, payments
-from .s3 import BUCKET, Counting, s3_server
 
 DATA = DataConfig("payments", time="at", key="id")
 DAYS = 183
@@ -57,8 +58,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[int]:
-    with s3_server() as port:
-        yield port
+    server = S3Server(keyed=False)
+    try:
+        yield server.port
+    finally:
+        server.stop()
 
 
 def resident(path: Path) -> int:

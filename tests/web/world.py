@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from conveyor.config.settings import Settings, make_folders
 from conveyor.delivery.desk import Desk
+from conveyor.delivery.rows import Rows
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.gate import Outcome, Verdict
 from conveyor.domain.governor import Decision, GovernorRecord, GovernorState
@@ -27,6 +28,7 @@ from conveyor.engine.context import Context
 from conveyor.stores import collections as c
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
+from conveyor.stores.rowlog import RowLog
 from conveyor.web.server import application
 
 from .receipts import receipt
@@ -63,7 +65,7 @@ def empty(home: Path, port: int = 8000) -> World:
         lambda: next(ids),
         "test",
     )
-    desk = Desk(context, lambda: None, lambda: True, dict)
+    desk = Desk(context, lambda: None, lambda: True, dict, Rows(context, RowLog(settings.rows, 2**30)))
     return World(context, desk, application(desk, settings, TOKEN, lambda: None))
 
 

@@ -36,6 +36,9 @@ def gc(
     for verdict in done.verdicts:
         what = "keep" if verdict.keep else "would delete" if done.dry_run else "deleted"
         say(f"{what:<12} {_size(verdict.item.bytes):>9}  {verdict.item.path}: {verdict.reason}")
+    for each in done.objects:
+        what = "keep" if each.keep else "would delete" if done.dry_run else "deleted"
+        say(f"{what:<12} {_size(each.bytes):>9}  {each.count:,} objects: {each.reason}")
     verb = "would be deleted" if done.dry_run else "deleted"
     say(f"{done.deleted} {verb} ({_size(done.deleted_bytes)}), {done.kept} kept ({_size(done.kept_bytes)})")
 

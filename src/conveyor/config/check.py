@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from conveyor.config.check_model import check_model, check_rollout
+from conveyor.config.check_source import check_source
 from conveyor.config.demands import at_least, choice, function, positive
 from conveyor.config.graph import cycles, inputs, references, routes
 from conveyor.config.problem import Place, Problem, nearest
@@ -25,6 +26,10 @@ from conveyor.domain.project import (
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ROUTE = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
+
+
+_BUCKET = re.compile(r"(s3|gs|az)://[^/*?\[\]\0]+/[^\0]+", re.ASCII)
+_LEAST_LIMIT = {"rows": 1, "mb": 1, "memory_mb": 512}
 
 
 def check(config: ProjectConfig) -> list[Problem]:
@@ -63,6 +68,9 @@ def _data(data: DataConfig) -> Iterator[Problem]:
         yield Problem((*at, "mode"), "upsert replaces rows by their key; name its column in `key`")
     if data.label and data.label.delay and data.time is None:
         yield Problem((*at, "label", "delay"), "a delay is counted from the event time; name its column in `time`")
+    yield from check_source(at, data)
+    for word in ("rows", "mb", "memory_mb"):
+        yield from at_least((*at, "limits", word), getattr(data.limits, word), _LEAST_LIMIT[word])
     for column in data.banned:
         if column in (data.time, data.key):
             yield Problem((*at, "banned"), f'"{column}" is the event time or the key')
@@ -72,9 +80,14 @@ def _data(data: DataConfig) -> Iterator[Problem]:
 
 
 def _pattern(at: Place, pattern: str) -> Iterator[Problem]:
+    if _BUCKET.fullmatch(pattern):
+        return
     parts = pattern.split("/")
     if not pattern or "\0" in pattern or parts[0] == "" or ".." in parts or "://" in pattern:
-        yield Problem(at, f'expected a pattern below this folder such as "incoming/*.parquet", found "{pattern}"')
+        yield Problem(
+            at,
+            f'expected a pattern below this folder such as "incoming/*.parquet", found "{pattern}"',
+        )
     elif set(parts) <= {"", "."} or any("**" in part and part != "**" for part in parts):
         yield Problem(at, f'"{pattern}" matches no files; "**" stands alone between slashes')
 
@@ -87,6 +100,10 @@ def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:
             wanted, good = "true or false", isinstance(value, bool)
         case RuleKind.ONE_OF:
             wanted, good = "a list", isinstance(value, list)
+        case RuleKind.PATTERN:
+            wanted, good = "a regular expression", isinstance(value, str) and _compiles(value)
+        case RuleKind.MIN_LENGTH | RuleKind.MAX_LENGTH:
+            wanted, good = "a number of characters", type(value) is int and value >= 0
         case RuleKind.TYPE:
             wanted, good = "a string", isinstance(value, str)
         case _:
@@ -94,6 +111,14 @@ def _rule(at: Place, word: str, value: object) -> Iterator[Problem]:
             return
     if not good:
         yield Problem(at, f"expected {wanted}, found {found(value)}")
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import pairwise
 
-from cronsim import CronSim, CronSimError
-
-from conveyor.config.demands import at_least, choice, fraction, function, positive
+from conveyor.config.demands import at_least, choice, cron, fraction, function, positive
 from conveyor.config.graph import inputs, references, upstream
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
@@ -27,7 +24,6 @@ from conveyor.domain.project import (
 )
 
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
@@ -70,13 +66,7 @@ def _gates(at: Place, gates: GatesConfig, metric: str) -> Iterator[Problem]:
 def _retrain(at: Place, retrain: RetrainConfig) -> Iterator[Problem]:
     for word in retrain.on:
         yield from choice((*at, "on"), "trigger", word, TRIGGERS)
-    if retrain.schedule is not None:
-        try:
-            next(CronSim(retrain.schedule, _EPOCH))
-        except (CronSimError, StopIteration) as error:
-            why = str(error).lower() or "no such day comes"
-            cause = f'"{retrain.schedule}" is not a cron expression ({why}); expected five fields such as "0 3 * * *"'
-            yield Problem((*at, "schedule"), cause)
+    yield from cron((*at, "schedule"), retrain.schedule)
     yield from at_least((*at, "min_new_rows"), retrain.min_new_rows, 0)
     yield from at_least((*at, "budget", "runs_per_day"), retrain.budget.runs_per_day, 1)
 

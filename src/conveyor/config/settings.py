@@ -24,6 +24,8 @@ _VARIABLES = {
     "CONVEYOR_API_PORT": "api_port",
     "CONVEYOR_DATABASE_URL": "database_url",
     "CONVEYOR_OBJECTS_URL": "objects_url",
+    "CONVEYOR_OPENLINEAGE_URL": "openlineage_url",
+    "CONVEYOR_ROWS_BACKLOG_MB": "rows_backlog_mb",
 }
 
 
@@ -37,6 +39,8 @@ class Settings:
     api_port: int = 0  # API, pages and git remote
     database_url: str = ""  # empty: SQLite in `home`
     objects_url: str = ""  # empty: files in `home`
+    openlineage_url: str = ""  # where runs are told of: http://…, or file:///… ; empty: nowhere
+    rows_backlog_mb: int = 1024  # of rows that were sent and are not yet part of a version; more are refused
 
     @property
     def root(self) -> Path:
@@ -86,6 +90,11 @@ class Settings:
         return self.home / "incoming"
 
     @property
+    def rows(self) -> Path:
+        """Rows that were sent and are not yet part of a version."""
+        return self.home / "rows"
+
+    @property
     def token_file(self) -> Path:
         return self.home / "token"
 
@@ -108,7 +117,7 @@ class Settings:
 
     def folders(self) -> tuple[Path, ...]:
         within = (self.objects, self.repos, self.builds, self.envs, self.work, self.logs)
-        return (self.home, *within, self.envoy, self.observations, self.incoming, self.run)
+        return (self.home, *within, self.envoy, self.observations, self.incoming, self.rows, self.run)
 
 
 def find_home(start: Path, env: Mapping[str, str]) -> Path:
@@ -173,7 +182,8 @@ def _kept(home: Path) -> dict[str, Any]:
 
 def _said(env: Mapping[str, str]) -> dict[str, Any]:
     said = {name: env[variable] for variable, name in _VARIABLES.items() if env.get(variable)}
-    return {name: int(text) if name.endswith("_port") and text.isdecimal() else text for name, text in said.items()}
+    numbers = ("_port", "_mb")
+    return {name: int(text) if name.endswith(numbers) and text.isdecimal() else text for name, text in said.items()}
 
 
 def _read(home: Path, raw: dict[str, Any], source: str) -> Settings:
@@ -182,6 +192,12 @@ def _read(home: Path, raw: dict[str, Any], source: str) -> Settings:
     for name in ("public_port", "api_port"):
         if not 0 <= getattr(settings, name) < 65536:
             reader.add((name,), f"expected a port from 1 to 65535, found {getattr(settings, name)}")
+    if settings.openlineage_url and not settings.openlineage_url.startswith(("http://", "https://", "file:///")):
+        reader.add(
+            ("openlineage_url",), f'expected http://…, https://… or file:///…, found "{settings.openlineage_url}"'
+        )
+    if settings.rows_backlog_mb < 1:
+        reader.add(("rows_backlog_mb",), f"must be at least 1, found {settings.rows_backlog_mb}")
     if reader.problems:
         raise ConfigInvalid(tuple(map(str, reader.problems)), path=source)
     return settings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, latest_build, latest_data, manifest_of, open_runs
+from conveyor.delivery.rows import Rows
+from conveyor.delivery.watching import Watching
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
@@ -15,13 +16,10 @@ from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
-from conveyor.stores.objects import digest_file
 from conveyor.stores.records import Transaction
 
-_EVERY = 0.5
+_EVERY, _BUSY = 0.5, 0.05
 _BATCH = 100  # files in one ingest
-
-Stamp = tuple[int, int]
 
 
 def accept(
@@ -58,18 +56,18 @@ def _replaced(context: Context, tx: Transaction, arrival: Arrival) -> bool:
 class Arrivals:
     name = "arrivals"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, rows: Rows) -> None:
         self._context = context
         self._builds = Builds(context)
         self._revision = -1  # of the records, when nothing waited that could be ingested
-        self._seen: dict[Path, Stamp] = {}  # as they were at the last look: a file must stand still before it is taken
-        self._taken: dict[Path, Stamp] = {}
+        self._watching = Watching(context, accept)
+        self._rows = rows
 
     def turn(self) -> float:
         builds, waiting = self._builds(), False
         for build in builds:
             for data in build.config.data.values():
-                self._watch(build.project, data)
+                self._rows.turn(build.project, data)
         revision = self._context.records.revision
         if revision != self._revision:
             for build in builds:
@@ -77,31 +75,8 @@ class Arrivals:
                     self._free(build, data)
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
-        return _EVERY
-
-    def _watch(self, project: str, data: DataConfig) -> None:
-        for pattern in data.watch:
-            for path in sorted(self._context.settings.root.glob(pattern)):
-                self._look(project, data, path)
-
-    def _look(self, project: str, data: DataConfig, path: Path) -> None:
-        try:
-            info = path.stat()
-            stamp = (info.st_size, info.st_mtime_ns)
-            if self._taken.get(path) == stamp or not path.is_file() or path.name.startswith("."):
-                return
-            if self._seen.get(path) != stamp:
-                self._seen[path] = stamp
-                return
-            digest = self._context.objects.put_file(path)
-            if digest_file(path) != digest:
-                return  # it was written to meanwhile; the next look takes it
-        except FileNotFoundError:
-            return
-        with self._context.transaction() as tx:
-            accept(self._context, tx, project, data.name, path.name, digest)
-        self._taken[path] = stamp
-        self._seen.pop(path, None)
+        self._watching.turn(builds)  # last: what goes wrong there, a full disk say, holds nothing up here
+        return _BUSY if self._watching.busy else _EVERY
 
     def _free(self, build: Build, data: DataConfig) -> None:
         """A file whose run is gone (records that were restored, say) waits again: none may wait for nobody."""
@@ -123,6 +98,7 @@ class Arrivals:
             waiting = tx.find(ARRIVALS, where=where, limit=_BATCH, newest=False)
             if not waiting or open_runs(tx, ingest.KIND, dataset):
                 return False
+        waiting = _batch(waiting)
         newest = max(arrival.created for arrival in waiting)
         oldest = min(arrival.created for arrival in waiting)
         now = context.clock.now()
@@ -135,6 +111,17 @@ class Arrivals:
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
         return False
+
+
+def _batch(waiting: list[Arrival]) -> list[Arrival]:
+    """As many of the oldest as each of them may be ingested with."""
+    batch: list[Arrival] = []
+    for arrival in waiting:
+        most = min((each.together for each in (*batch, arrival) if each.together), default=_BATCH)
+        if batch and len(batch) >= most:
+            break
+        batch.append(arrival)
+    return batch
 
 
 def _runs(tx: Transaction, run: str) -> bool:

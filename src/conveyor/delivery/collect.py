@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from conveyor.config.settings import Settings
+from conveyor.delivery.sweep import sweep
 from conveyor.domain.release import Build, Release
 from conveyor.domain.retention import Item, Kind, Known, Past, Policy, Verdict, decide
 from conveyor.domain.rollout import Phase
@@ -80,7 +81,7 @@ def collect(context: Context, policy: Policy, *, dry_run: bool) -> Collected:
     with context.records.read() as tx:
         verdicts = decide(items, known(tx), policy, context.clock.now())
     if dry_run:
-        return _account(verdicts, dry_run=True)
+        return replace(_account(verdicts, dry_run=True), objects=sweep(context, policy.grace, dry_run=True))
     trash = context.settings.home / "trash"
     doomed = [verdict.item for verdict in verdicts if not verdict.keep]
     saved: dict[str, Verdict] = {}
@@ -88,10 +89,13 @@ def collect(context: Context, policy: Policy, *, dry_run: bool) -> Collected:
         saved |= _throw(context, policy, items, doomed[start : start + _AT_ONCE], trash)
     shutil.rmtree(trash, ignore_errors=True)  # with what a crash left there the last time
     done = _account([saved.get(verdict.item.path, verdict) for verdict in verdicts], dry_run=False)
-    if done.deleted:
-        megabytes = round(done.deleted_bytes / 1e6)
+    done = replace(done, objects=sweep(context, policy.grace, dry_run=False))
+    gone = [each for each in done.objects if not each.keep]
+    things = done.deleted + sum(each.count for each in gone)
+    if things:
+        megabytes = round((done.deleted_bytes + sum(each.bytes for each in gone)) / 1e6)
         with context.transaction() as tx:
-            event = context.event("system.collected", "control", megabytes=megabytes, things=done.deleted)
+            event = context.event("system.collected", "control", megabytes=megabytes, things=things)
             tx.append(event)
     return done
 

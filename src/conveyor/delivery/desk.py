@@ -9,9 +9,14 @@ from typing import TypeVar
 
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
+from conveyor.delivery.contract_desk import ContractDesk
+from conveyor.delivery.erase import EraseDesk
+from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
+from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
+from conveyor.delivery.rows import Rows
 from conveyor.delivery.secrets import Secrets
 from conveyor.delivery.table_desk import TableDesk
 from conveyor.delivery.tokens import Tokens
@@ -66,13 +71,19 @@ class Desk:
         poke: Callable[[], None],
         alive: Callable[[], bool],
         processes: Callable[[], dict[str, ProcessInfo]],
+        rows: Rows,
     ) -> None:
         self._context = context
         self._poke = poke
         self._alive = alive
         self._processes = processes
+        self.rows = rows
         self._started = context.clock.now()
         self.reports = Reports(context)
+        self.lineage = LineageDesk(context)
+        self.contracts = ContractDesk(context)
+        self.erasures = EraseDesk(context)
+        self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
         self.tables = TableDesk(context)
         self.tokens = Tokens(context)
@@ -203,7 +214,8 @@ class Desk:
 
     def upload(self, project: str, dataset: str, file: str, path: Path) -> Accepted:
         """Takes a file over for a dataset. Once this returns, its bytes and the note of its arrival are durable."""
-        if not file or len(file) > 255 or file != Path(file).name or not file.isprintable():
+        plain = file == Path(file).name and file != ".." and file.isprintable() and "\ufffd" not in file
+        if not plain or len(file.encode()) > 255:
             raise InputRejected(
                 f"{file[:80]!r} cannot be a file's name", hint="Give a plain name such as 2018-04-01.parquet."
             )

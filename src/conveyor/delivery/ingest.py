@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.delivery.successor import manifest_after, profile_of, size, spec_after
-from conveyor.domain import wire
+from conveyor.domain import erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
@@ -20,7 +21,7 @@ from conveyor.domain.step import IngestFile
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
-from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, QUARANTINE
+from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
 KIND = "ingest"
@@ -33,6 +34,11 @@ def new_run(id_: str, build: Build, data: DataConfig, arrivals: Sequence[Arrival
     return Run(
         id_, build.project, KIND, f"{build.project}/{data.name}", params, (step,), now, reason=f"{files} arrived"
     )
+
+
+def ended_by_itself(error: str) -> bool:
+    """Whether a step's error is that of a process that was killed, aborted or lost, not one that could say why."""
+    return re.search(r"exit code 1[2-9]\d\b|vanished|timed out", error) is not None
 
 
 class IngestRecipe:
@@ -48,9 +54,11 @@ class IngestRecipe:
             build = tx.need(BUILDS, run.params["build"])
             arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
             previous = latest_data(tx, run.project, run.params["dataset"])
+            erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
         spec = replace(
             spec_after(context.objects, build.config.data[run.params["dataset"]], previous),
-            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file) for a in arrivals),
+            files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
+            erased=erased,
         )
         environment = context.settings.envs / build.environment
         return Command(
@@ -66,11 +74,11 @@ class IngestRecipe:
         outputs = run.step("ingest").outputs
         report = wire.from_json(context.objects.get(outputs["report.json"]), IngestReport)
         arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        if report.erased != erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000)):
+            return self._again(run, arrivals, tx, "a subject was erased meanwhile")
         previous = latest_data(tx, run.project, dataset)
         if report.base != (previous.manifest if previous else ""):
-            for arrival in arrivals:
-                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-            return replace(run, result={"accepted": 0, "again": "the dataset changed meanwhile"})
+            return self._again(run, arrivals, tx, "the dataset changed meanwhile")
         number = previous.version + 1 if previous else 1
         parts = [
             self._file(tx, run, arrival, file, outputs, number)
@@ -128,16 +136,34 @@ class IngestRecipe:
         )
         return replace(run, result={"version": version.version, "new_rows": rows, "replaced": how["replaced"]})
 
+    def _again(self, run: Run, arrivals: Sequence[Arrival], tx: Transaction, why: str) -> Run:
+        """What its process was told holds no more."""
+        for arrival in arrivals:
+            tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
+        return replace(run, result={"accepted": 0, "again": why})
+
     def failed(self, run: Run, tx: Transaction) -> None:
-        """The process died or was cancelled: the files are kept, and each says why it was not taken."""
-        for id_ in run.params["arrivals"]:
-            arrival = tx.need(ARRIVALS, id_)
-            if run.state is RunState.CANCELLED:
-                tx.put(ARRIVALS, replace(arrival, state="waiting", run=""))
-            else:
-                self._refuse(
-                    tx, run, arrival, run.error, "See the run's log; add the file again once the cause is mended."
-                )
+        """The process died or was cancelled: the files are kept, and each says why it was not taken.
+
+        Where one file of many may have ended it, they are tried again in halves, until that one is alone.
+        """
+        arrivals = [tx.need(ARRIVALS, id_) for id_ in run.params["arrivals"]]
+        ended = ended_by_itself(run.error)
+        if run.state is RunState.CANCELLED or (ended and len(arrivals) > 1):
+            half = len(arrivals) // 2 if ended else 0
+            for arrival in arrivals:
+                tx.put(ARRIVALS, replace(arrival, state="waiting", run="", together=half or arrival.together))
+            return
+        error, hint = run.error, "See the run's log; add the file again once the cause is mended."
+        if ended:
+            limits = tx.need(BUILDS, run.params["build"]).config.data[run.params["dataset"]].limits
+            error = f"the process that read it ended by itself ({run.error})"
+            hint = (
+                f"Most likely it needs more than the {limits.memory_mb:,} MB of memory that it may use: send it in "
+                "parts, or raise `limits.memory_mb` of the dataset in conveyor.toml."
+            )
+        for arrival in arrivals:
+            self._refuse(tx, run, arrival, error, hint)
 
     def _file(
         self, tx: Transaction, run: Run, arrival: Arrival, file: IngestedFile, outputs: dict[str, str], version: int

@@ -105,7 +105,7 @@ class Monitor:
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
             now_open, closed = observe(
-                opened, batch.predictions, manifest.profile, version.signature.features, model.monitor
+                opened, batch.predictions, manifest.profile, version.signature.features, model.monitor, manifest.rules
             )
             tx.put(OPEN_WINDOWS, now_open)
             if part is not None:

@@ -78,6 +78,16 @@ def redacted(
     return mask(text, [vault.unseal(record.sealed, record.id) for record in records])
 
 
+def revealed(
+    context: Context, tx: Transaction, project: str, environment_name: str, prefixes: tuple[str, ...]
+) -> dict[str, str]:
+    """The newest values of an environment's secrets whose names begin so: for what the control plane itself reaches."""
+    found = [each for each in _newest(tx, f"{project}/{scope(environment_name)}") if each.sealed]
+    wanted = [each for each in found if each.name.startswith(prefixes)]
+    vault = _vault(context) if wanted else None
+    return {each.name: vault.unseal(each.sealed, each.id) for each in wanted if vault}
+
+
 def put(context: Context, tx: Transaction, project: str, environment_name: str, name: str, value: Secret) -> Message:
     """A new version of a secret; equal to the newest one, nothing happens."""
     held = _held(tx, project, environment_name)

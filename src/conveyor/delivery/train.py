@@ -11,7 +11,7 @@ from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_ro
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
-from conveyor.domain.project import ModelConfig, ProjectConfig
+from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, Step
 from conveyor.domain.step import EvaluateSpec, LiveModel, StepSpec, TrainingReport, TrainSpec
@@ -46,6 +46,14 @@ def new_run(
     steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
     steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
     return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
+
+
+def rules_of_features(config: ProjectConfig, model: ModelConfig) -> Rules:
+    """The inline rules of the datasets behind a model; of two of one column, those of the dataset with the label."""
+    found: Rules = {}
+    for data in reversed(datasets_of(config, model.inputs)):
+        found |= data.rules
+    return found
 
 
 class TrainRecipe:
@@ -200,6 +208,7 @@ class TrainRecipe:
             baseline=model.gates.baseline.beat if model.gates.baseline else None,
             parity_tolerance=model.gates.parity_tolerance,
             seed=model.seed,
+            rules=rules_of_features(build.config, model),
         )
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)

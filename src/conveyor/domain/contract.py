@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,9 @@ class RuleKind(StrEnum):
     NOT_NULL = "not_null"
     ONE_OF = "one_of"
     UNIQUE = "unique"
+    PATTERN = "pattern"
+    MIN_LENGTH = "min_length"
+    MAX_LENGTH = "max_length"
     TYPE = "type"
 
 
@@ -38,9 +41,20 @@ class Rule:
             RuleKind.NOT_NULL: "must not be null",
             RuleKind.ONE_OF: f"must be one of {self.value}",
             RuleKind.UNIQUE: "must be unique in its file",
+            RuleKind.PATTERN: f"must match {self.value}",
+            RuleKind.MIN_LENGTH: f"must have at least {self.value} characters",
+            RuleKind.MAX_LENGTH: f"must have at most {self.value} characters",
             RuleKind.TYPE: f"must have the type {self.value}",
         }[self.kind]
         return f"{self.column} = {found!r} {demand}" if found is not None else f"{self.column} {demand}"
+
+
+def inline_of(rules: Iterable[Rule]) -> dict[str, dict[str, Any]]:
+    """Rules in the form of `conveyor.toml`."""
+    found: dict[str, dict[str, Any]] = {}
+    for rule in rules:
+        found.setdefault(rule.column, {})[str(rule.kind)] = rule.value
+    return found
 
 
 def rules_of(inline: Mapping[str, Mapping[str, Any]]) -> tuple[Rule, ...]:

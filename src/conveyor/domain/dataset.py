@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from conveyor.domain.erasure import ErasedKeys
+
 
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC; a naive event time is taken as UTC."""
@@ -131,6 +133,7 @@ class DatasetVersion:
     profile: DatasetProfile | None = None  # of the whole version
     reason: str = ""
     sources: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()  # erasures that took rows out of it
 
     @property
     def watermark(self) -> datetime | None:
@@ -200,3 +203,4 @@ class IngestReport:
     rewritten: tuple[RewrittenPart, ...] = ()
     sketched: dict[str, str] = field(default_factory=dict)  # parts that got sketches now: digest -> name of the file
     base: str = ""  # digest of the manifest that it was made for
+    erased: tuple[ErasedKeys, ...] = ()  # whose rows were held back

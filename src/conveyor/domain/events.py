@@ -21,7 +21,13 @@ CATALOGUE: dict[str, str] = {
     "data.arrived": "files were taken over for a dataset and wait for ingest",
     "data.version_created": "a dataset version was committed",
     "data.quarantined": "rows failed the contract and were put into quarantine",
+    "data.released": "rows were put back from quarantine, through the present contract or as they are",
+    "data.dropped": "rows in quarantine were given up; what and why is kept",
+    "data.erased": "a subject's rows were taken out of all versions of a dataset",
+    "data.erasure_lifted": "rows of an erased subject may come again",
     "data.refused": "a file could not be taken; it is kept, and the reason is stated",
+    "data.held": "a watched file is not taken yet, with the reason",
+    "data.skipped": "a watched name cannot be taken (a link out of the folder, say), with the reason",
     "data.tagged": "a tag of a dataset points to another version, or was removed",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",
@@ -63,6 +69,7 @@ CATALOGUE: dict[str, str] = {
     "proxy.restarted": "the proxy was started again; requests in flight at that moment were lost",
     "system.mended": "something was not as it should be, and was mended",
     "system.collected": "what nothing needs any more was deleted",
+    "lineage.failed": "OpenLineage events could not be delivered; they are sent again, but for one that was refused",
     "system.error": "the reconciler met an unexpected error and will try again",
 }
 """Every event type, and what it says. An event of another type cannot be written."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from conveyor.domain.contract import Rule
 from conveyor.domain.drift import Profile
 from conveyor.domain.gate import Verdict
 
@@ -58,6 +59,7 @@ class ModelManifest:
     example: Example
     profile: Profile
     framework: str
+    rules: tuple[Rule, ...] = ()  # of the contract, those of columns that are features
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class Window:
     first_event: datetime | None = None
     last_event: datetime | None = None
     state: str = "closed"
+    skew: dict[str, int] = field(default_factory=dict)  # rule of the contract -> rows that break it
 
     @property
     def psi(self) -> dict[str, float]:
@@ -173,6 +174,10 @@ def _faulty(window: Window, config: MonitorConfig) -> dict[str, str]:
         stuck = shift.constant and window.rows >= CONSTANT_ROWS and shift.drifted(config.psi)
         if stuck and name not in faulty:
             faulty[name] = f"{name} is {shift.mean:g} in every row (mean {shift.reference_mean:g} in training)"
+    for rule, rows in window.skew.items():
+        name, _, kind = rule.rpartition(":")
+        if rows > NULL_SHARE * window.rows and name not in faulty:
+            faulty[name] = f"{name} breaks the contract's rule {kind} in {rows / window.rows:.1%} of rows"
     if window.nonfinite > NULL_SHARE * window.rows:
         faulty["score"] = f"{window.nonfinite:,} scores are NaN or infinite"
     return faulty
@@ -184,6 +189,7 @@ def _fault_signal(window: Window, faulty: dict[str, str]) -> Signal:
         "retraining would learn the fault, so mend the data first."
     )
     figures = {name: shift.null_share for name, shift in window.features.items() if name in faulty}
+    figures |= {rule: rows / window.rows for rule, rows in window.skew.items() if rule.rpartition(":")[0] in faulty}
     figures |= {"nonfinite": float(window.nonfinite)} if "score" in faulty else {}
     return Signal(SignalKind.DATA_FAULT, window.model, window.version, message, window.number, tuple(faulty), figures)
 

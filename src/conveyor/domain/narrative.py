@@ -48,6 +48,7 @@ def _work(event: Event) -> str:
     names = {
         "build": "The build of",
         "ingest": "The ingest into",
+        "fetch": "The fetch for",
         "train": "The training of",
         "migrate": "The migration for",
         "rollback": "The check before a rollback of",
@@ -84,6 +85,19 @@ def _tagged(event: Event) -> str:
     before = f", before version {data['previous']}" if data.get("previous") else ""
     now = f"is version {data['version']} now" if data["version"] else "is no more"
     return f"The tag {data['tag']} of {_name(event)} {now}{before}{_because(event)}"
+
+
+def _released(event: Event) -> str:
+    data = event.data
+    how = "as they are" if data["force"] else "through the present contract"
+    return f"{data['by']} put {_rows(data['rows'])} of {data['file']} back {how}{_because(event, 'why')}"
+
+
+def _erased(event: Event) -> str:
+    data = event.data
+    what = f"{_rows(data['rows'])} of a subject ({data['column']}) from {_name(event)}"
+    models = f"; trained on them: {', '.join(data['models'])}" if data["models"] else ""
+    return f"{data['by']} erased {what}{models}{_because(event, 'why')}"
 
 
 def _quarantined(event: Event) -> str:
@@ -188,7 +202,15 @@ SENTENCES: dict[str, Told] = {
     "data.arrived": lambda e: f"{e.data['file']} arrived for {_name(e)}",
     "data.version_created": _version_created,
     "data.quarantined": _quarantined,
+    "data.released": _released,
+    "data.dropped": lambda e: f"{e.data['by']} dropped {_rows(e.data['rows'])} of {e.data['file']}{_because(e, 'why')}",
+    "data.erased": _erased,
+    "data.erasure_lifted": lambda e: (
+        f"{e.data['by']} lifted erasure {e.data['erasure']} of {_name(e)}: such rows may come again{_because(e, 'why')}"
+    ),
     "data.refused": _refused_file,
+    "data.held": lambda e: f"{e.data['file']} is not taken for {_name(e)} yet: {e.data['reason']}",
+    "data.skipped": lambda e: f"{e.data['file']} is not taken for {_name(e)}: {e.data['reason']}",
     "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
     "data.tagged": _tagged,
     "governor.decided": _decided,
@@ -234,5 +256,8 @@ SENTENCES: dict[str, Told] = {
     "proxy.restarted": _proxy,
     "system.mended": lambda e: f"{e.subject} was mended{_because(e)}",
     "system.collected": lambda e: f"{e.data['megabytes']:,} MB that nothing needs any more were deleted",
+    "lineage.failed": lambda e: (
+        f"Lineage could not be told: {e.data['error']}{'; it is sent again' if e.data['again'] else ''}"
+    ),
     "system.error": lambda e: f"{e.subject} met an error and tries again: {e.data['error']}",
 }

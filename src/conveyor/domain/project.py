@@ -19,7 +19,7 @@ MODES = ("append", "replace", "upsert")
 """What arriving rows do to those that are there: come after them, in their place, or in the place of their keys."""
 
 Rules = dict[str, dict[str, Any]]
-"""Inline contract: column -> {min, max, not_null, one_of, unique, type}."""
+"""Inline contract: column -> {min, max, not_null, one_of, unique, pattern, min_length, max_length, type}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,15 @@ class Label:
 
     column: str
     delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may hold, and what the process that reads it may use; a file beyond that is refused."""
+
+    rows: int = 100_000_000
+    mb: int = 4096
+    memory_mb: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,15 @@ class DataConfig:
     rules: Rules = field(default_factory=dict)
     banned: tuple[str, ...] = ()
     debounce: timedelta = timedelta(seconds=0.5)
+    limits: Limits = Limits()
+    source: str | None = None
+    query: str | None = None
+    url: str | None = None
+    cursor: str | None = None
+    start: Any = None
+    every: timedelta | None = None
+    schedule: str | None = None
+    secrets: tuple[str, ...] = ()
     mode: str = "append"
 
 

@@ -71,6 +71,43 @@ class Collect:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseRows:
+    """Puts rows of a quarantine's entry back; all of them if no numbers are given. `force`: as they are."""
+
+    rows: tuple[int, ...] = ()
+    force: bool = False
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DropRows:
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Takes the rows whose `column` is `value` out of a dataset. `now`: their bytes go at once, where nothing uses
+    them."""
+
+    column: str
+    value: str = field(repr=False)
+    dry_run: bool = False
+    now: bool = False
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Rows of an erased subject may come again; what was erased stays so."""
+
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TagVersion:
     """`version` is what follows the @ of a reference: v12, latest, another tag, a time. Empty removes the tag."""
 

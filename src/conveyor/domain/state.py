@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,6 +32,10 @@ class Arrival:
     state: str = "waiting"  # waiting | ingesting | taken | refused
     run: str = ""
     note: str = ""
+    together: int = 0  # with how many others it may be ingested at most; 0: with any number
+    origin: str = ""  # the entry of the quarantine that its rows were released from
+    force: bool = False  # taken as they are: somebody lifted the contract for them
+    erased: str = ""  # the erasure that took its original bytes away
 
     @property
     def dataset(self) -> str:
@@ -38,8 +43,26 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """What was done with rows of the quarantine, by whom and why. `numbers` where it was some of an entry's rows."""
+
+    what: str  # released | dropped | erased
+    rows: int
+    reasons: dict[str, int]
+    at: datetime
+    by: str
+    why: str = ""
+    digest: str = ""  # of the object that held the rows
+    arrival: str = ""  # what they were released as
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Rows that failed the contract, kept as a Parquet object with rule and reason per row."""
+    """Rows of a file that failed the contract, kept as a Parquet object with number, rule and reason per row.
+
+    `rows`, `reasons` and `digest` are of what is still held; what left it is in `acts`.
+    """
 
     id: str
     dataset: str
@@ -49,6 +72,13 @@ class Quarantined:
     digest: str
     version: int
     created: datetime
+    state: str = "held"  # held | released | dropped | erased: what became of its last rows
+    acts: tuple[Act, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A short name, by which people call it."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)

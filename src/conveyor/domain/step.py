@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from conveyor.domain.erasure import ErasedKeys
 from conveyor.domain.model import Parity
-from conveyor.domain.project import DataConfig
+from conveyor.domain.project import DataConfig, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class TrainSpec:
     baseline: str | None = None  # "logistic"
     parity_tolerance: float = 1e-4
     seed: int = 0
+    rules: Rules = field(default_factory=dict)  # of the datasets' contracts
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class IngestFile:
 
     path: str
     name: str
+    force: bool = False  # past the contract; what every dataset needs holds even so
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +155,14 @@ class IngestSpec:
     """`schema` is the previous version's (column -> polars dtype), or None; `OUT/report.json` gets an IngestReport.
 
     `sketches` is the file that the previous version's profile merges from. `earlier` names its parts: all of them in
-    mode "upsert", which looks for keys in them, else those of a version without sketches, to be measured once.
+    mode "upsert", which looks for keys in them, else those of a version without sketches, to be measured once. Rows of
+    subjects that were `erased` go to quarantine.
     """
 
     data: DataConfig
     files: tuple[IngestFile, ...]
     schema: dict[str, str] | None = None
+    erased: tuple[ErasedKeys, ...] = ()
     sketches: str | None = None
     earlier: tuple[EarlierPart, ...] = ()
     watermark: datetime | None = None  # the newest event time before

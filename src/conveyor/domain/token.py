@@ -13,7 +13,7 @@ class Role(StrEnum):
 
     VIEWER = "viewer"  # reads
     DEPLOYER = "deployer"  # pushes, deploys, rolls back, sends data
-    ADMIN = "admin"  # secrets and tokens
+    ADMIN = "admin"  # secrets, tokens, erasure
 
     def covers(self, needed: Role) -> bool:
         order = list(Role)
@@ -62,6 +62,12 @@ def needed(method: str, path: str, service: str = "") -> Role:
         pushes = "git-receive-pack" in (path.rpartition("/")[2], service)
         return Role.DEPLOYER if pushes else Role.VIEWER
     parts = path.strip("/").split("/")
+    if (
+        parts[:2] == ["v1", "projects"]
+        and parts[3:4] == ["data"]
+        and (parts[5:] == ["erase"] or (parts[5:6] == ["erasures"] and parts[7:] == ["lift"]))
+    ):
+        return Role.ADMIN
     if parts[:2] in (["v1", "tokens"], ["v1", "collect"]) or (
         parts[:2] == ["v1", "projects"] and "secrets" in parts[3:4] + parts[5:6]
     ):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from conveyor.domain.dataset import DatasetVersion, Manifest
 from conveyor.domain.model import ModelVersion
+from conveyor.domain.references import ObjectSum
 from conveyor.domain.release import Proposal, Release
 from conveyor.domain.retention import Verdict
 from conveyor.domain.rollout import Rollout
 from conveyor.domain.run import Run
-from conveyor.domain.state import Alias
+from conveyor.domain.state import Alias, Quarantined
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,25 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """`number` counts from 0 in the file; `values` are numbers, text, true or false, or null."""
+
+    number: int
+    rule: str
+    reason: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRows:
+    """`columns` in the order of the file."""
+
+    entry: Quarantined
+    rows: tuple[QuarantinedRow, ...]
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """What a collection deleted, or with `dry_run` would delete, and what it keeps: each with its reason."""
 
@@ -113,6 +134,7 @@ class Collected:
     kept: int
     kept_bytes: int
     verdicts: tuple[Verdict, ...]  # what goes first, the largest first
+    objects: tuple[ObjectSum, ...] = ()  # of the object store, in sums: there are many
 
 
 @dataclass(frozen=True, slots=True)

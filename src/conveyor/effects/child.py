@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # importing typing would cost a tenth of the start
     pass
 
 GRACE_SECONDS = 5.0
-YIELDS = 10
+YIELDS = 5
 """The niceness of a command: it takes what the services that answer requests leave."""
 PR_SET_PDEATHSIG = 1
 

@@ -53,6 +53,7 @@ class OpenWindow:
     first_event: datetime | None = None
     last_event: datetime | None = None
     state: str = "open"
+    skew: dict[str, int] = field(default_factory=dict)  # rule of the contract -> rows that break it
 
     @property
     def id(self) -> str:
@@ -80,6 +81,7 @@ class OpenWindow:
             last=_latest(self.last, other.last),
             first_event=_earliest(self.first_event, other.first_event),
             last_event=_latest(self.last_event, other.last_event),
+            skew={rule: self.skew.get(rule, 0) + other.skew.get(rule, 0) for rule in sorted({*self.skew, *other.skew})},
         )
 
 

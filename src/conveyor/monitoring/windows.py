@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from conveyor.domain.contract import Rule
 from conveyor.domain.drift import FeatureProfile, Profile
 from conveyor.domain.monitor import FeatureShift, Window
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import MonitorConfig
+from conveyor.domain.skew import Skew
 from conveyor.domain.statistics import counts_in, psi
 from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow, Tally
@@ -36,6 +38,7 @@ def observe(
     profile: Profile,
     features: tuple[str, ...],
     config: MonitorConfig,
+    rules: Sequence[Rule] = (),
 ) -> tuple[OpenWindow, tuple[Window, ...]]:
     """Counts predictions of the window's version, in order; gives the window now open, and those that were closed.
 
@@ -48,11 +51,12 @@ def observe(
         return window, ()
     matrix, scores = matrices(counted, len(features))
     ends = np.cumsum([each.rows for each in counted])
-    start = 0
+    skew, start = Skew(features, rules), 0
     while start < len(scores):
         stop = min(start + max(config.rows - window.rows, 1), len(scores))
         first, last = (int(np.searchsorted(ends, row, side="right")) for row in (start, stop - 1))
         part = _tallied(window, matrix[start:stop], scores[start:stop], profile, features)
+        part = replace(part, skew=skew.broken(matrix[start:stop]))
         window = window.add(_timed(part, counted[first : last + 1]))
         if window.rows >= config.rows:
             closed.append(close(window, profile))
@@ -83,6 +87,7 @@ def close(window: OpenWindow, profile: Profile) -> Window:
         last=window.last,
         first_event=window.first_event,
         last_event=window.last_event,
+        skew=window.skew,
     )
 
 

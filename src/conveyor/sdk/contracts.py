@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +15,7 @@ from conveyor.sdk import functions
 from conveyor.sdk.schema import parse_type
 
 FAILURES = {"__row__": pl.UInt32, "__rule__": pl.String, "__reason__": pl.String}
+_VALUE = "value"  # what a column is called while it is looked at: polars would read `*` and `^a$` as patterns
 _KINDS: dict[str, Callable[[pl.DataType], bool]] = {
     "number": lambda dtype: dtype.is_numeric(),
     "integer": lambda dtype: dtype.is_integer(),
@@ -58,8 +61,9 @@ def broken(table: pl.DataFrame, rule: Rule, name: str) -> pl.DataFrame:
             )
         return pl.DataFrame(schema=FAILURES)
     try:
-        rows = table.select(condition(rule, dtype).fill_null(False).arg_true()).to_series()
-    except (pl.exceptions.PolarsError, TypeError) as error:
+        column = table[rule.column].alias(_VALUE).to_frame()
+        rows = column.select(condition(rule, dtype).fill_null(False).arg_true()).to_series()
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise InputRejected(
             f"{name}: rule {rule.name} = {rule.value!r} does not fit column {rule.column} of type {dtype}",
             hint="Mend the contract in conveyor.toml.",
@@ -70,17 +74,41 @@ def broken(table: pl.DataFrame, rule: Rule, name: str) -> pl.DataFrame:
 
 def condition(rule: Rule, dtype: pl.DataType) -> pl.Expr:
     """True where the rule is broken. NaN is within no bounds and counts as null; null breaks only `not_null`."""
-    column = pl.col(rule.column)
+    column = pl.col(_VALUE)
     nan = column.is_nan() if dtype.is_float() else pl.lit(False)
     if rule.kind is RuleKind.MIN:
-        return column.lt(rule.value) | nan
+        return column.lt(bound(rule.value, dtype)) | nan
     if rule.kind is RuleKind.MAX:
-        return column.gt(rule.value) | nan
+        return column.gt(bound(rule.value, dtype)) | nan
     if rule.kind is RuleKind.NOT_NULL:
         return column.is_null() | nan
     if rule.kind is RuleKind.ONE_OF:
-        return ~column.is_in(list(rule.value))
+        return ~column.is_in(choices(list(rule.value), dtype))
+    if rule.kind is RuleKind.PATTERN:
+        return ~column.str.contains(rule.value)
+    if rule.kind is RuleKind.MIN_LENGTH:
+        return column.str.len_chars().lt(rule.value)
+    if rule.kind is RuleKind.MAX_LENGTH:
+        return column.str.len_chars().gt(rule.value)
     return column.is_not_null() & ~column.is_first_distinct()
+
+
+def choices(values: list[Any], dtype: pl.DataType) -> pl.Series | list[Any]:
+    """As the column has them: whole numbers are values of a float column too."""
+    return pl.Series(values, dtype=dtype, strict=False) if dtype.is_float() else values
+
+
+def bound(value: Any, dtype: pl.DataType) -> Any:
+    """A date or time in a bound is text once it was in the records; a time with a zone is compared in the column's."""
+    if not dtype.is_temporal():
+        return value
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        return moment
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    if zone is None:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def has_type(dtype: pl.DataType, wanted: str) -> bool:

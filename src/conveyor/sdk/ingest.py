@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +14,7 @@ import polars as pl
 from conveyor.domain.dataset import IngestedFile, IngestReport
 from conveyor.domain.step import IngestFile, IngestSpec, InputSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import contracts, inputs, process, reading
+from conveyor.sdk import contracts, erased, inputs, process, reading
 from conveyor.sdk.conform import conform
 from conveyor.sdk.modes import finish
 from conveyor.sdk.parts import ends, save
@@ -27,22 +30,23 @@ def ingest(spec: IngestSpec, out: Path) -> IngestReport:
     done: list[IngestedFile] = []
     for index, file in enumerate(spec.files):
         try:
-            table = conform(
-                reading.read(file), file.name, spec.data, schema, text=reading.format_of(file.name) != "parquet"
-            )
+            text = not reading.typed(file.name)
+            table = reading.read(file, schema, spec.data.limits, out.parent / f".{out.name}-scratch")
+            table = conform(table, file.name, spec.data, schema, text=text)
             done.append(part(table, file, index, spec, out))
         except InputRejected as error:
             done.append(IngestedFile(name=file.name, error=error.message, hint=error.hint))
             continue
         if schema is None and done[-1].rows:
             schema = describe(table.schema)
-    return finish(spec, done, dict(schema or {}), out)
+    return replace(finish(spec, done, dict(schema or {}), out), erased=spec.erased)
 
 
 def part(table: pl.DataFrame, file: IngestFile, index: int, spec: IngestSpec, out: Path) -> IngestedFile:
     """Writes `<index>.parquet` (good rows by event time) and `<index>.quarantine.parquet` (bad rows, why)."""
     data = spec.data
-    bad = contracts.failures(table, file.name, data)
+    demands = replace(data, rules={}, contract=None) if file.force else data
+    bad = pl.concat([contracts.failures(table, file.name, demands), erased.rows(table, spec.erased)])
     good = table
     if bad.height:
         grouped = bad.group_by("__row__").agg(
@@ -79,8 +83,20 @@ def late(good: pl.DataFrame, spec: IngestSpec) -> int:
     return int(good.select((at < inputs.moment(spec.watermark, inputs.unit_of(about, good.schema))).sum()).item())
 
 
+def bounded(spec: IngestSpec, out: Path) -> None:
+    """In a process whose memory has an end: a file that needs more ends this process, and nothing else."""
+    most = spec.data.limits.memory_mb * 2**20
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        process.write_json(out / "report.json", ingest(spec, out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+        shutil.rmtree(out.parent / f".{out.name}-scratch", ignore_errors=True)
+
+
 def main(argv: list[str]) -> int:
-    return process.run(argv, IngestSpec, lambda spec, out: process.write_json(out / "report.json", ingest(spec, out)))
+    return process.run(argv, IngestSpec, bounded)
 
 
 if __name__ == "__main__":

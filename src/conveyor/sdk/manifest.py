@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from conveyor.domain import statistics
+from conveyor.domain import skew, statistics
+from conveyor.domain.contract import Rule, rules_of
 from conveyor.domain.drift import Profile
 from conveyor.domain.model import Example, ModelManifest, Signature
+from conveyor.domain.monitor import NULL_SHARE
 from conveyor.domain.step import TrainSpec
 from conveyor.sdk import onnx, table
 from conveyor.sdk.handlers.handler import Handler
@@ -34,7 +36,16 @@ def manifest_of(
     takes, gives = onnx.tensors(onnx.session(graph))
     signature = Signature(features, takes, gives, onnx.score_of(gives), spec.key, spec.time)
     example = example_of(handler, estimator, features, holdout, scores, spec.parity_tolerance)
-    return ModelManifest(signature, example, profile_of(features, training, scores), handler.framework)
+    profile = profile_of(features, training, scores)
+    return ModelManifest(signature, example, profile, handler.framework, rules_for(spec, features, training))
+
+
+def rules_for(spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame) -> tuple[Rule, ...]:
+    """The contract's rules of columns that are features as they are: of one that a step made into something else, its
+    own training rows break them."""
+    checked = skew.Skew(features, rules_of(spec.rules))
+    broken = checked.broken(table.matrix(training, features)) if checked.rules else {}
+    return tuple(rule for rule in checked.rules if broken.get(rule.name, 0) <= NULL_SHARE * training.height)
 
 
 def example_of(

@@ -13,7 +13,7 @@ from conveyor import __version__
 from conveyor.domain import wire
 from conveyor.errors import ConveyorError, NotFound
 from conveyor.serving.http import Request, Response
-from conveyor.serving.inference import Inference
+from conveyor.serving.inference import Answer, Inference
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.metrics import Metrics
 from conveyor.serving.model import LoadedModel
@@ -34,7 +34,7 @@ class Endpoints:
         self._model = model
         self._log = log
         self._inference = Inference(model)
-        self._metrics = Metrics(model=model.name, version=model.version)
+        self._metrics = Metrics(model=model.name, version=model.version, rules=model.manifest.rules)
         self._threads = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
         self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
         self._headers = _JSON + self._served_by
@@ -61,22 +61,25 @@ class Endpoints:
         scored = await asyncio.get_running_loop().run_in_executor(self._threads, self._score, request)
         return self._settle(begun, scored)
 
-    def _score(self, request: Request) -> tuple[int, int, bytes]:
-        """HTTP status, rows scored, answer. Runs on any thread. What is answered is in the log's buffer before."""
+    def _score(self, request: Request) -> tuple[int, Answer | None, bytes]:
+        """HTTP status, what was scored, the body. Runs on any thread. What is answered is in the log before."""
         try:
-            prediction, answer = self._inference.answer(request.body, at=time.time(), mark=_mark(request))
-            self._log.append(prediction)
+            answer = self._inference.answer(request.body, at=time.time(), mark=_mark(request))
+            self._log.append(answer.prediction)
         except ConveyorError as error:
-            return _status(error), 0, _reason(error)
+            return _status(error), None, _reason(error)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            return 500, 0, encode({"error": "the model server failed on this request; its log says why"})
-        return 200, prediction.rows, answer
+            return 500, None, encode({"error": "the model server failed on this request; its log says why"})
+        return 200, answer, answer.body
 
-    def _settle(self, begun: float, scored: tuple[int, int, bytes]) -> Response:
-        status, rows, answer = scored
+    def _settle(self, begun: float, scored: tuple[int, Answer | None, bytes]) -> Response:
+        status, answer, body = scored
+        rows = answer.prediction.rows if answer else 0
         self._metrics.answered(status, rows, time.perf_counter() - begun)
-        return Response(status, answer, self._headers)
+        if answer and answer.skew:
+            self._metrics.skewed(answer.skew)
+        return Response(status, body, self._headers)
 
     def _page(self, request: Request) -> Response:
         path, metrics = request.path, request.path == "/metrics"

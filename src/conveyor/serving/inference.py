@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conveyor.domain.observation import Prediction
+from conveyor.domain.skew import Skew
 from conveyor.errors import InputRejected
 from conveyor.serving.batch import BatchReader
 from conveyor.serving.model import LoadedModel
 from conveyor.serving.protocol import InferRequest, InferResponse, OutputTensor, encode, parse
+
+
+class Answer(NamedTuple):
+    """`skew`: rule -> rows of the request that break it."""
+
+    prediction: Prediction
+    body: bytes
+    skew: dict[str, int]
 
 
 class Inference:
@@ -22,12 +32,13 @@ class Inference:
         self._model = model
         named = frozenset({model.input_name, *(tensor.name for tensor in model.manifest.signature.inputs)})
         self._reader = BatchReader(model.manifest.signature, named)
+        self._skew = Skew(model.manifest.signature.features, model.manifest.rules)
         # Ids are unique over processes and restarts by the prefix, inside this process by the counter.
         self._prefix = os.urandom(8).hex()
         self._count = itertools.count(1)
         self._version = str(model.version)
 
-    def answer(self, body: bytes, *, at: float, mark: str = "") -> tuple[Prediction, bytes]:
+    def answer(self, body: bytes, *, at: float, mark: str = "") -> Answer:
         """`at`: wall clock, seconds since the epoch. Raises InputRejected when a request cannot be scored."""
         request = parse(body)
         wanted = self._wanted(request)
@@ -47,7 +58,7 @@ class Inference:
         )
         tensors = [self._tensor(number, outputs[number]) for number in wanted]
         response = InferResponse(self._model.name, self._version, prediction.id, tensors)
-        return prediction, encode(response)
+        return Answer(prediction, encode(response), self._skew.broken(batch.features))
 
     def _wanted(self, request: InferRequest) -> list[int]:
         names = self._model.output_names

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
+from conveyor.domain.erasure import Erasure
+from conveyor.domain.fetch import FetchState
 from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.landing import Watched
+from conveyor.domain.lineage import Link, Served
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.receipt import Receipt
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.remote import Remote
 from conveyor.domain.rollout import Rollout
+from conveyor.domain.rows import RowKeys
 from conveyor.domain.run import Run
 from conveyor.domain.schema import Schema
 from conveyor.domain.secret import SecretVersion
@@ -37,7 +42,13 @@ DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("datase
 DATA_TAGS = Collection("data_tags", DataTag, index=("dataset",))
 DATA_TAG_MOVES = Collection("data_tag_moves", DataTagMove, index=("dataset",))
 ARRIVALS = Collection("arrivals", Arrival, index=("dataset", "state"))
+WATCHED = Collection("watched", Watched, index=("dataset",))
+ROW_KEYS = Collection("row_keys", RowKeys, index=("dataset",))
 QUARANTINE = Collection("quarantine", Quarantined, index=("dataset",))
+LINKS = Collection("links", Link, index=("source",))
+SERVED = Collection("served", Served)
+QUARANTINE_PAST = Collection("quarantine_past", Quarantined, index=("dataset",))  # entries that hold no rows any more
+ERASURES = Collection("erasures", Erasure, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))
@@ -49,6 +60,7 @@ ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
 INSTANCES = Collection("instances", Instance, index=("target",))
 PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
 CURSORS = Collection("cursors", Cursor)
+FETCHES = Collection("fetches", FetchState)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))

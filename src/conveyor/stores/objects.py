@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
 from blake3 import blake3
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from conveyor.domain.references import DIGEST, Stored
 from conveyor.errors import CorruptObject, NoSpace, NotFound
 
 _RESERVE = 64 * 1024 * 1024  # bytes that are always left free on the disk
+_YOUNG = timedelta(hours=1)  # a remote object that is older is stored again, which makes it young
+
+_GONE = ".gone"  # the end of the name of an object that is being deleted
 
 
 def digest_bytes(data: bytes) -> str:
@@ -33,6 +40,7 @@ class Objects:
     def __init__(self, url: str, cache: Path) -> None:
         self._root = Path(url.removeprefix("file://")) if url.startswith(("/", "file://")) else None
         self._cache = cache
+        self._moving = threading.Lock()
         self._store: ObjectStore
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -43,7 +51,7 @@ class Objects:
     def put(self, data: bytes) -> str:
         """Stores bytes; the same bytes are stored once."""
         digest = digest_bytes(data)
-        if not self.has(digest):
+        if not self._renew(digest):
             self._room(len(data))
             obstore.put(self._store, _key(digest), data)
             self._sync(digest)
@@ -52,7 +60,7 @@ class Objects:
     def put_file(self, path: Path) -> str:
         """Stores a file's content; the file itself is left where it is."""
         digest = digest_file(path)
-        if not self.has(digest):
+        if not self._renew(digest):
             self._room(path.stat().st_size)
             obstore.put(self._store, _key(digest), path)
             self._sync(digest)
@@ -99,6 +107,63 @@ class Objects:
     def delete(self, digest: str) -> None:
         if self.has(digest):
             obstore.delete(self._store, _key(digest))
+
+    def stored(self) -> Iterator[Stored]:
+        """Every object; what is not named as one is left out."""
+        for batch in obstore.list(self._store):
+            for each in batch:
+                digest = str(each["path"]).replace("/", "")
+                if self._root is not None and digest.endswith(_GONE):  # a crash left it
+                    with self._moving:
+                        (self._root / str(each["path"])).unlink(missing_ok=True)
+                elif DIGEST.fullmatch(digest) and str(each["path"]) == _key(digest):
+                    yield Stored(digest, int(each["size"]), each["last_modified"])
+
+    def discard(self, digest: str, before: datetime) -> bool:
+        """Deletes an object that was not stored, or stored again, since `before`; False where it stays.
+
+        A local one is moved aside first: whoever renewed it in that moment gets it back.
+        """
+        if self._root is None:
+            (self._cache / _key(digest)).unlink(missing_ok=True)
+            modified = self._modified(digest)
+            if modified is None or modified >= before:
+                return False
+            obstore.delete(self._store, _key(digest))
+            return True
+        path = self._root / _key(digest)
+        aside = path.with_name(path.name + _GONE)
+        with self._moving:
+            aside.unlink(missing_ok=True)
+            try:
+                if path.stat().st_mtime >= before.timestamp():
+                    return False
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if aside.stat().st_mtime >= before.timestamp():
+                aside.rename(path)
+                return False
+            aside.unlink()
+        return True
+
+    def _renew(self, digest: str) -> bool:
+        """Whether the object is there; if so it is as young as if it were stored now, so that no collection takes it
+        before its digest is written anywhere."""
+        if self._root is not None:
+            try:
+                os.utime(self._root / _key(digest))
+            except FileNotFoundError:
+                return False
+            return True
+        modified = self._modified(digest)
+        return modified is not None and datetime.now(UTC) - modified < _YOUNG
+
+    def _modified(self, digest: str) -> datetime | None:
+        try:
+            return obstore.head(self._store, _key(digest))["last_modified"]
+        except FileNotFoundError:
+            return None
 
     def _fetch(self, digest: str, local: Path) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -152,6 +152,13 @@ class Transaction:
         return int(
             self._connection.execute(_filtered(select(func.count()).select_from(table), table, where)).scalar_one()
         )
+
+    def bodies(self, apart: Container[str]) -> Iterator[tuple[str, str]]:
+        """Every document as text, with its collection's name, but those of the collections named."""
+        for name, table in self._tables.items():
+            if name not in apart and "body" in table.c and name != "events":
+                for body in self._connection.execute(select(table.c.body)).scalars():
+                    yield name, body
 
     def put(self, collection: Collection[T], document: T) -> None:
         """Inserts, or replaces the document of the same key; its place in the order stays."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table, Text, inspect, select
 
@@ -13,10 +13,11 @@ _Key = BigInteger().with_variant(Integer, "sqlite")
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Adds collections: name -> the columns that queries may select by."""
+    """Adds collections: name -> the columns that queries may select by; and indexes over several of a collection."""
 
     number: int
     collections: dict[str, tuple[str, ...]]
+    indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -56,6 +57,12 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(3, {"tokens": ("name",)}),
     Migration(4, {"data_tags": ("dataset",), "data_tag_moves": ("dataset",)}),
+    Migration(5, {"erasures": ("dataset",), "quarantine_past": ("dataset",)}),
+    Migration(
+        6,
+        {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},
+        indexes={"arrivals": ("dataset", "state")},
+    ),
 )
 
 
@@ -65,6 +72,8 @@ def tables(metadata: MetaData) -> dict[str, Table]:
     for migration in MIGRATIONS:
         for name, columns in migration.collections.items():
             made[name] = _collection(metadata, name, columns)
+        for name, columns in migration.indexes.items():
+            Index(_name(name, columns), *(made[name].c[column] for column in columns), made[name].c.seq)
     made["events"] = Table(
         "events",
         metadata,
@@ -103,6 +112,10 @@ def _collection(metadata: MetaData, name: str, columns: tuple[str, ...]) -> Tabl
     )
 
 
+def _name(collection: str, columns: tuple[str, ...]) -> str:
+    return f"{collection}_by_{'_and_'.join(columns)}"
+
+
 def refuse_newer(connection: Connection, made: dict[str, Table]) -> set[int]:
     """The numbers of the migrations that were applied. Refused: what an older Conveyor would read wrongly, or harm."""
     if not inspect(connection).has_table("migrations"):
@@ -129,4 +142,7 @@ def migrate(connection: Connection, made: dict[str, Table]) -> None:
             continue
         for name in migration.collections:
             made[name].create(connection, checkfirst=True)
+        for name, columns in migration.indexes.items():
+            wanted = _name(name, columns)
+            next(index for index in made[name].indexes if index.name == wanted).create(connection, checkfirst=True)
         connection.execute(table.insert().values(number=migration.number))

@@ -19,6 +19,7 @@ from conveyor.delivery.desk import Desk
 from conveyor.domain import requests, wire
 from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
+from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
 from conveyor.web.api_reports import reports
 from conveyor.web.api_secrets import secrets_and_tokens
@@ -43,6 +44,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _models(router, desk)
     _environments(router, desk)
     environments(router, desk, body_of, answer)
+    contracts(router, desk, guard, body_of, answer)
     secrets_and_tokens(router, desk, body_of, answer)
     reports(router, desk, answer)
     tables(router, desk, body_of, answer)
@@ -135,6 +137,10 @@ def _data(router: APIRouter, desk: Desk, settings: Settings) -> None:
     @router.get(base + "/arrivals")
     def arrivals(project: str, dataset: str, limit: int = 50) -> Response:
         return answer(desk.arrivals(project, dataset, limit))
+
+    @router.get("/projects/{project}/lineage")
+    def lineage(project: str, of: str) -> Response:
+        return answer(desk.lineage.find(project, of))
 
     @router.get(base + "/quarantine")
     def quarantine(project: str, dataset: str, limit: int = 50) -> Response:

@@ -54,6 +54,15 @@ class Guard:
                 hint=f"An admin makes one: conveyor token create NAME --role {wanted}",
             )
 
+    def who(self, request: Request) -> str:
+        """The name of the token that a request shows; `admin` is the one in .conveyor/token."""
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        shown = _password(value) if scheme.lower() == "basic" else value.strip()
+        if hmac.compare_digest(shown.encode(), self._token):
+            return "admin"
+        token = self._find(shown)
+        return token.name if token else "nobody"
+
     def _shown(self, request: Request) -> Role | None:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and (role := self._role(value.strip())):

@@ -14,6 +14,7 @@ from conveyor.config.settings import Settings
 from conveyor.delivery.desk import Desk
 from conveyor.errors import ConveyorError, InputRejected, NotFound, Unauthorized
 from conveyor.web.api import answer, api
+from conveyor.web.api_rows import rows
 from conveyor.web.auth import Guard
 from conveyor.web.git import git
 from conveyor.web.hooks import hooks
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 def application(desk: Desk, settings: Settings, token: str, poke: Callable[[], None]) -> FastAPI:
     guard = Guard(token, desk.tokens.find)
     app = FastAPI(title="Conveyor", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app.include_router(rows(desk, guard, answer))
     app.include_router(api(desk, guard, settings))
     app.include_router(hooks(desk, guard))
     app.include_router(git(settings, guard, poke))
@@ -42,6 +44,8 @@ def _errors(app: FastAPI) -> None:
         response = answer(error.as_dict(), error.status)
         if isinstance(error, Unauthorized):
             response.headers["www-authenticate"] = 'Basic realm="conveyor"'
+        if error.retry_after:
+            response.headers["retry-after"] = str(error.retry_after)
         return response
 
     @app.exception_handler(RequestValidationError)

