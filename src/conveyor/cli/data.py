@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,34 +22,6 @@ app.command("erasures")(erase.erasures)
 table_commands.add(app)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def add_rows(name: str, paths: Sequence[Path], project: str = "") -> None:
-    """Takes files over for a table of a project; the control plane makes a version of them."""
-    client = lifecycle.client()
-    where = client.project(project)
-    for file in paths:
-        accepted = client.add_data(where, name, file)
-        same = f"the same content was taken before, as {accepted.duplicate_of}; not taken again"
-        say(f"{file.name}: {same if accepted.duplicate_of else 'taken over, digest ' + accepted.digest[:12]}")
-    say(f"`conveyor data log {name}` shows what becomes of it.")
-
-
-def log_rows(name: str, limit: int = 20, project: str = "", as_json: bool = False) -> None:
-    """Versions of a table, and what was not taken."""
-    client = lifecycle.client()
-    where = client.project(project)
-    versions = client.dataset_versions(where, name, limit)
-    if as_json:
-        say_json(versions)
-        return
-    table(
-        ("version", "rows", "until", "made", "from"),
-        [(f"v{v.version}", f"{v.rows:,}", v.last or "-", ago(v.created), ", ".join(v.sources)[:60]) for v in versions],
-    )
-    refused = [arrival for arrival in client.arrivals(where, name, limit) if arrival.state in ("refused", "waiting")]
-    for arrival in refused:
-        say(f"{arrival.state} {arrival.file}: {arrival.note or 'waits for ingest'}")
 
 
 @app.command("lineage")

@@ -5,6 +5,7 @@ The functions below take versions that are found already; the commands find them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,34 @@ _MEDIAN = QUANTILES.index(0.5)
 def add(app: typer.Typer) -> None:
     """What only tables have; the other words are `cli.files.app`'s, which asks here where a table is meant."""
     app.command("head")(head_command)
+
+
+def add_rows(name: str, paths: Sequence[Path], project: str = "") -> None:
+    """Takes files over for a table of a project; the control plane makes a version of them."""
+    client = lifecycle.client()
+    where = client.project(project)
+    for file in paths:
+        accepted = client.add_data(where, name, file)
+        same = f"the same content was taken before, as {accepted.duplicate_of}; not taken again"
+        say(f"{file.name}: {same if accepted.duplicate_of else 'taken over, digest ' + accepted.digest[:12]}")
+    say(f"`conveyor data log {name}` shows what becomes of it.")
+
+
+def log_rows(name: str, limit: int = 20, project: str = "", as_json: bool = False) -> None:
+    """Versions of a table, and what was not taken."""
+    client = lifecycle.client()
+    where = client.project(project)
+    versions = client.dataset_versions(where, name, limit)
+    if as_json:
+        say_json(versions)
+        return
+    table(
+        ("version", "rows", "until", "made", "from"),
+        [(f"v{v.version}", f"{v.rows:,}", v.last or "-", ago(v.created), ", ".join(v.sources)[:60]) for v in versions],
+    )
+    refused = [arrival for arrival in client.arrivals(where, name, limit) if arrival.state in ("refused", "waiting")]
+    for arrival in refused:
+        say(f"{arrival.state} {arrival.file}: {arrival.note or 'waits for ingest'}")
 
 
 def show_command(reference: Ref, project: Project = "", as_json: Json = False) -> None:

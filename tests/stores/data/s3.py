@@ -53,7 +53,8 @@ class S3Server:
             "-s3.port.lance=0",
             "-master.telemetry=false",
         ]  # ports of its own, and no calls
-        command += ["-master.volumeSizeLimitMB=64", "-volume.max=100"]
+        command += ["-master.volumeSizeLimitMB=64", "-volume.max=100", "-master.telemetry=false"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # they have fixed ports
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self._wait()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conveyor.cli import table as tables
 from conveyor.cli.files import export as exporting
 from conveyor.cli.files import folder, opening, remotes, upkeep, versions
 from conveyor.cli.files import status as statuses
@@ -51,9 +52,7 @@ def add(
     files are taken over as rows of it.
     """
     if opening.is_table(name):
-        from conveyor.cli import data
-
-        data.add_rows(name, [Path(path) for path in paths or ()], project)
+        tables.add_rows(name, [Path(path) for path in paths or ()], project)
         return
     folder.add(name, paths or (), at=at, reason=reason, project=project, as_json=as_json)
 
@@ -78,9 +77,7 @@ def log(
 ) -> None:
     """Versions of a dataset, newest first. Example: conveyor data log images"""
     if opening.is_table(name):
-        from conveyor.cli import data
-
-        data.log_rows(name, limit, project, as_json)
+        tables.log_rows(name, limit, project, as_json)
         return
     versions.log(name, limit, before=before, project=project, as_json=as_json)
 
@@ -94,9 +91,7 @@ def diff(
 ) -> None:
     """What differs between two versions. Example: conveyor data diff images@v3 images@v5"""
     if opening.is_table(old):
-        from conveyor.cli import table
-
-        table.diff_command(old, new or "latest", project, as_json)
+        tables.diff_command(old, new or "latest", project, as_json)
         return
     versions.diff(old, new, limit=limit, project=project, as_json=as_json)
 
@@ -110,9 +105,7 @@ def show(
 ) -> None:
     """A version and its files. Example: conveyor data show images@v3 train/cats"""
     if opening.is_table(name):
-        from conveyor.cli import table
-
-        table.show_command(name, project, as_json)
+        tables.show_command(name, project, as_json)
         return
     versions.show(name, path, limit=limit, project=project, as_json=as_json)
 
@@ -144,9 +137,7 @@ def export(
     Example: conveyor data export images@v3 images.tar
     """
     if opening.is_table(name):
-        from conveyor.cli import table
-
-        table.export_command(name, Path(to), window, project, as_json)
+        tables.export_command(name, Path(to), window, project, as_json)
         return
     exporting.export(name, to, path=path, project=project)
 
@@ -162,9 +153,7 @@ def tag(
 ) -> None:
     """Give a version a name of its own. Example: conveyor data tag images@v3 clean"""
     if opening.is_table(name):
-        from conveyor.cli import table
-
-        table.tag_command(name, word, remove, reason, project, as_json)
+        tables.tag_command(name, word, remove, reason, project, as_json)
         return
     versions.tag(name, word, move=move, delete=remove, project=project)
 
