@@ -131,7 +131,7 @@ def test_what_is_not_there_is_said_with_what_is(data: Called) -> None:
     for reference, says in {
         "payments@v9": "versions up to v3",
         "payments@2001-01-01": "no version 2001-01-01",
-        "nothing": "Declared are: empty, payments",
+        "nothing": "tables: empty, payments",
         "empty": "has no version yet",
         "pay ments": "is not the name of a dataset",
         "other/payments": "other",

@@ -80,9 +80,11 @@ def find(text: str, project: str = "", *, make: bool = False) -> Dataset:
         return Dataset(store, reference, *known[0])
     if not make:
         others = ", ".join(name for _, name in store.versions.datasets()) or "none yet"
+        tables = ", ".join(sorted(tables_here())) or "none"
         raise NotFound(
             f"there is no dataset of files {reference.name!r} in {store.backend.url}",
-            hint=f"Datasets of files: {others}. `conveyor data add {reference.name} PATH` makes one.",
+            hint=f"Datasets of files: {others}; tables: {tables}. `conveyor data add {reference.name} PATH` makes one "
+            "of files.",
         )
     return Dataset(store, reference, project or _project_here() or _DEFAULT_PROJECT, reference.name)
 
@@ -94,7 +96,12 @@ def is_table(name: str) -> bool:
         return False
     if "CONVEYOR_URL" in os.environ:
         return True
-    return reference.name in _declared_here() or reference.name in _declared_there()
+    return reference.name in tables_here()
+
+
+def tables_here() -> set[str]:
+    """Those that projects declare, here and in the Conveyor of this folder."""
+    return {*_declared_here(), *_declared_there()}
 
 
 def _declared_here() -> Sequence[str]:
