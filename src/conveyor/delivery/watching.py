@@ -122,7 +122,7 @@ class Watching:
         else:
             place.cost = took
         changed = {entry.name: entry for look in looks for entry in look.changed}
-        for name, entry in changed.items():
+        for name, entry in sorted(changed.items()):  # days arrive in the order of their names
             if not entry.problem and name not in place.pending:
                 place.pending[name] = _Pending(entry, entry.stamp, now, now)
         names = set[str]().union(*(look.names for look in looks))
@@ -177,7 +177,9 @@ class Watching:
 
     def _settle(self, place: _Place, skipped: list[folders.Entry], gone: list[str], now: datetime) -> None:
         """In one transaction: what was copied has arrived, what cannot be taken is told, what is gone is forgotten."""
-        ended = [each for each in place.pending.values() if each.copy is not None and each.copy.done()][:_AT_ONCE]
+        ended = [each for _, each in sorted(place.pending.items()) if each.copy is not None and each.copy.done()][
+            :_AT_ONCE
+        ]
         copied: list[tuple[_Pending, str]] = []
         problem: BaseException | None = None
         for each in ended:

@@ -274,7 +274,7 @@ class Story:
         return not busy and not any(environment.rollout for environment in status.environments)
 
     def _taken(self, file: str) -> bool:
-        newest = self.client.arrivals(_PROJECT, "transactions", 10)
+        newest = self.client.arrivals(_PROJECT, "transactions", 50)
         return any(arrival.file == file and arrival.state == "taken" for arrival in newest)
 
     def _rolled(self, commit: str) -> bool:
