@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import obstore
@@ -15,7 +16,7 @@ from obstore.store import S3Store
 
 from conveyor.effects.ports import free_port
 
-KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "conveyor-test"
+KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "landing"
 _QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0")  # those have fixed ports
 
 
@@ -23,6 +24,7 @@ class S3Server:
     """With one empty bucket. `keyed`: who asks must have the key; else anybody may."""
 
     def __init__(self, *, keyed: bool = True) -> None:
+        self._keyed = keyed
         self.folder = Path(tempfile.mkdtemp(prefix="conveyor-s3-"))
         self.port = free_port()
         identity = {
@@ -74,10 +76,13 @@ class S3Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self) -> None:
-        """Until it takes an object; the bucket is made by the first one."""
+        """Until it takes an object; the bucket is made by the first one, or by anybody."""
         deadline = time.monotonic() + 60
         while True:
             try:
+                if not self._keyed:
+                    self._make_bucket()
+                    return
                 obstore.put(self.store(), ".ready", b"1")
                 obstore.delete(self.store(), ".ready")
                 return
@@ -86,3 +91,8 @@ class S3Server:
                 assert time.monotonic() < deadline, log[-2000:]
                 assert self._process.poll() is None, log[-2000:]
                 time.sleep(0.2)
+
+    def _make_bucket(self) -> None:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{BUCKET}", method="PUT")
+        with urllib.request.urlopen(request, timeout=5):
+            return

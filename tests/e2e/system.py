@@ -223,6 +223,7 @@ class Traffic:
             connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection) -> tuple[str, str, str]:
+        version = "-"
         try:
             if connection.sock is None:
                 connection.connect()
@@ -230,8 +231,8 @@ class Traffic:
                 plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.request("GET", "/")
             response = connection.getresponse()
+            version = response.getheader("x-conveyor-version") or "-"
             text = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            return "-", repr(error), ""
-        version = response.getheader("x-conveyor-version") or "-"
+            return version, repr(error), ""
         return version, f"status {response.status}" if response.status >= 400 else "", text

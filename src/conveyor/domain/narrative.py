@@ -68,7 +68,8 @@ def _pushed(event: Event) -> str:
 def _invalid(event: Event) -> str:
     problems = event.data["problems"]
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return f"The conveyor.toml of {_commit(event.data['commit'])} has {count}; nothing was built. First: {problems[0]}"
+    first = problems[0] if problems else ""
+    return f"The conveyor.toml of {_commit(event.data['commit'])} has {count}; nothing was built. First: {first}"
 
 
 def _version_created(event: Event) -> str:
