@@ -131,4 +131,8 @@ def test_rows_that_would_not_fit_into_memory_are_refused_by_their_number(tmp_pat
 def test_names_only_tell_the_format(tmp_path: Path, name: str) -> None:
     (file,) = ingest(tmp_path, {name: GOOD}).values()
     assert (file.rows, file.error) == (2, None)
-    assert sorted(path.name for path in (tmp_path / "job" / "out").iterdir()) == ["0.parquet", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "job" / "out").iterdir()) == [
+        "0.parquet",
+        "report.json",
+        "sketches.bin",
+    ]
