@@ -28,6 +28,7 @@ from conveyor.client import Client
 from conveyor.config.settings import Settings
 from conveyor.domain.events import Event
 from conveyor.domain.narrative import sentence
+from conveyor.domain.views import StatusView
 from conveyor.errors import ConveyorError, Unavailable
 
 _SEED_DAYS = 17  # labels are then known for 10: a week to train on, three days to be scored on
@@ -96,6 +97,7 @@ class Story:
         self._traffic: subprocess.Popen[bytes] | None = None
         self._seq = 0
         self._events: list[Event] = []
+        self._kill_after: tuple[str, ...] = ()
 
     # --- the acts
 
@@ -202,9 +204,10 @@ class Story:
         before = waiting[-2].name
         self._until(f"day {before} to be taken in", lambda: self._taken(f"{before}.parquet"), 60)
         time.sleep(max(0.0, _DAY_SECONDS - (time.monotonic() - started)))
-        second_half = number >= 7 * self.options.weeks // 2
-        if second_half and not self.told.killed and any(run.kind == "train" for run in self.client.status().runs):
-            self._kill()
+        self._kill_after = ("train",) if number >= 7 * self.options.weeks // 2 else ()
+        if week == self.options.weeks and not self.told.killed:
+            self._kill_after = ("train", "ingest")
+            self._until("the control plane to be killed at work", self._struck, 60)
         self._settle(f"day {day.name}", 240)
 
     def _bad_data(self, day: Day) -> None:
@@ -217,8 +220,15 @@ class Story:
         Day("negative", fresh.with_columns(TX_AMOUNT=amount)).land(incoming)
         self._until("the negative amounts to be quarantined", lambda: bool(self._found("data.quarantined")), 60)
 
-    def _kill(self) -> None:
-        status = self.client.status()
+    def _struck(self) -> bool:
+        """Kills the control plane once, as soon as it is seen at work of the kinds that are waited for."""
+        if not self.told.killed:
+            status = self.client.status()
+            if any(run.kind in self._kill_after for run in status.runs):
+                self._kill(status)
+        return bool(self.told.killed)
+
+    def _kill(self, status: StatusView) -> None:
         pid = next(process.pid for process in status.processes if process.name == "control")
         flying = [f"{run.kind} {run.id}" for run in status.runs]
         self._say(f"kill -9 of the control plane (pid {pid}), in flight: {', '.join(flying)}.")
@@ -270,6 +280,7 @@ class Story:
         self._until(f"{what} to settle", self._quiet, seconds)
 
     def _quiet(self) -> bool:
+        self._struck()
         status = self.client.status()
         busy = any(run.kind in ("train", "build") for run in status.runs)
         return not busy and not any(environment.rollout for environment in status.environments)
