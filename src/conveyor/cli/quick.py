@@ -81,9 +81,22 @@ def _plain(words: Sequence[str]) -> tuple[list[str], str] | None:
     return names, to
 
 
+def run(words: Sequence[str]) -> bool:
+    """True when it was a `run` in a project's folder of which nothing was touched since everything was up to date."""
+    if list(words[:1]) != ["run"] or any(word.startswith("-") for word in words[1:]):
+        return False
+    from conveyor.engine.local.witness import still
+
+    said = still(words[1:], os.environ)
+    if said:
+        sys.stdout.write(said + "\n")
+    return bool(said)
+
+
 def main() -> None:
-    """The program's entry: status by the short way, everything else by the command line."""
-    if not status(sys.argv[1:]) and not data(sys.argv[1:]):
+    """The program's entry: what is typed all day by the short way, everything else by the command line."""
+    words = sys.argv[1:]
+    if not status(words) and not run(words) and not data(words):
         from conveyor.cli.main import main as whole
 
         whole()

@@ -7,13 +7,34 @@ from typing import Annotated
 import typer
 
 from conveyor.cli import lifecycle
+from conveyor.cli.default import DefaultGroup
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests, wire
 from conveyor.domain.junit import Report
 from conveyor.domain.run import Run
 
-app = typer.Typer(help="Runs and their steps.", no_args_is_help=True)
+app = typer.Typer(help="Run the steps of the project in this folder; list, show and cancel runs.", cls=DefaultGroup)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("steps")
+def steps(
+    wanted: Annotated[list[str] | None, typer.Argument(metavar="[STEP]...", help="None: all of them.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run them although nothing changed.")] = False,
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Another value.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Without what the steps print.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run steps of the project in this folder, and what they need; `steps` may be left out. Also of a dvc.yaml.
+
+    Example: conveyor run steps train --param lr=0.1
+    """
+    from conveyor.cli.run_here import run_here  # `run list` need not wait for it
+
+    code = run_here(wanted or (), dry_run=dry_run, force=force, params=param or (), as_json=as_json, quiet=quiet)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command("list")

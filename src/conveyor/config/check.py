@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -9,7 +10,7 @@ from datetime import date
 from conveyor.config.check_model import check_model, check_rollout
 from conveyor.config.check_source import check_source
 from conveyor.config.demands import at_least, choice, function, positive
-from conveyor.config.graph import cycles, inputs, references, routes
+from conveyor.config.graph import cycles, files, inputs, references, routes
 from conveyor.config.problem import Place, Problem, nearest
 from conveyor.config.read import found
 from conveyor.domain.contract import RuleKind
@@ -42,6 +43,7 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
     for step in config.steps.values():
         yield from _step(step, config)
     yield from cycles(config)
+    yield from files(config)
     for model in config.models.values():
         yield from check_model(model, config)
     for service in config.services.values():
@@ -128,7 +130,17 @@ def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from function((*at, "run"), step.run)
     yield from references((*at, "inputs"), step.inputs, inputs(config))
     yield from at_least((*at, "retries"), step.retries, 0)
+    yield from at_least((*at, "cpus"), step.cpus, 1)
+    yield from at_least((*at, "memory_mb"), step.memory_mb, 0)
     yield from positive((*at, "timeout"), step.timeout)
+    yield from _variables(at, step.env)
+    for name in step.secrets:
+        yield from _variable((*at, "secrets"), name)
+    for word in ("deps", "outs", "metrics", "persist", "uncached", "workdir"):
+        paths = [step.workdir] if word == "workdir" else getattr(step, word)
+        for path in paths:
+            if not path or path.startswith("/") or posixpath.normpath(path) != path or path.startswith(".."):
+                yield Problem((*at, word), f'expected a plain path below this folder, found "{path}"')
 
 
 def _service(service: ServiceConfig, config: ProjectConfig) -> Iterator[Problem]:

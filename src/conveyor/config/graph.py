@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conveyor.config.problem import Place, Problem, nearest
+from conveyor.domain.plan import edges_of, order, step_of
 from conveyor.domain.project import ModelConfig, ProjectConfig
+from conveyor.errors import InputRejected
 
 
 def inputs(config: ProjectConfig) -> set[str]:
@@ -15,7 +17,7 @@ def inputs(config: ProjectConfig) -> set[str]:
 
 def references(at: Place, found: Iterable[str], known: set[str]) -> Iterator[Problem]:
     for reference in found:
-        if reference in known:
+        if reference in known or (reference.startswith("step.") and reference.partition(":")[0] in known):
             continue
         meant = [name for name in sorted(known) if name.endswith(f".{reference}")]
         hint = f'; did you mean "{meant[0]}"?' if meant else nearest(reference, known, cutoff=0.8)
@@ -33,6 +35,21 @@ def cycles(config: ProjectConfig) -> Iterator[Problem]:
             yield Problem(("step", start, "inputs"), f"a step cannot wait for itself: {words}")
 
 
+def files(config: ProjectConfig) -> Iterator[Problem]:
+    """What steps wait for by the files that they read and make, and by `needs`."""
+    for step in config.steps.values():
+        yield from references(("step", step.name, "needs"), [n for n in step.needs if n not in config.steps], set())
+    if any(name not in config.steps for step in config.steps.values() for name in step.needs):
+        return
+    if any(step_of(ref) not in config.steps for step in config.steps.values() for ref in step.inputs if step_of(ref)):
+        return
+    try:
+        order(edges_of(config.steps))
+    except InputRejected as error:
+        if not any(cycles(config)):
+            yield Problem(("step",), error.message)
+
+
 def _way_back(start: str, config: ProjectConfig) -> tuple[str, ...]:
     """The steps from `start` along inputs until `start` is met again; empty when it never is."""
     waiting: list[tuple[str, ...]] = [(start,)]
@@ -40,10 +57,10 @@ def _way_back(start: str, config: ProjectConfig) -> tuple[str, ...]:
     while waiting:
         chain = waiting.pop()
         for reference in config.steps[chain[-1]].inputs:
-            name = reference.removeprefix("step.")
-            if reference == f"step.{start}":
+            name = step_of(reference)
+            if name == start:
                 return chain
-            if reference.startswith("step.") and name in config.steps and name not in seen:
+            if name in config.steps and name not in seen:
                 seen.add(name)
                 waiting.append((*chain, name))
     return ()
@@ -57,7 +74,7 @@ def upstream(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
         if reference in seen:
             continue
         seen.add(reference)
-        kind, _, name = reference.partition(".")
+        kind, _, name = reference.partition(":")[0].partition(".")
         if kind == "data" and name in config.data:
             sources.append(config.data[name])
         elif kind == "step" and name in config.steps:

@@ -12,6 +12,7 @@ import polars as pl
 from conveyor.delivery.lookup import manifest_of
 from conveyor.domain import wire
 from conveyor.domain.dataset import DatasetVersion, Manifest, known_until
+from conveyor.domain.plan import edges_of, order, step_of
 from conveyor.domain.project import DataConfig, ProjectConfig
 from conveyor.domain.run import Run
 from conveyor.domain.step import InputSpec
@@ -33,19 +34,8 @@ class Resolved:
 
 def steps_before(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Names of all steps that these inputs need, in an order in which they can run."""
-    found: list[str] = []
-
-    def visit(reference: str) -> None:
-        kind, _, name = reference.partition(".")
-        if kind != "step" or name in found:
-            return
-        for before in config.steps[name].inputs:
-            visit(before)
-        found.append(name)
-
-    for reference in inputs:
-        visit(reference)
-    return tuple(found)
+    wanted = [name for reference in inputs if (name := step_of(reference))]
+    return order(edges_of(config.steps), wanted) if wanted else ()
 
 
 def datasets_of(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[DataConfig, ...]:
@@ -86,7 +76,7 @@ class Inputs:
 
     def resolve(self, reference: str) -> Resolved:
         kind, _, name = reference.partition(".")
-        return self._data(name) if kind == "data" else self._step(name)
+        return self._data(name) if kind == "data" else self._step(*name.partition(":")[::2])
 
     def version(self, dataset: str) -> DatasetVersion:
         number = self._run.params["data"][dataset]
@@ -107,24 +97,29 @@ class Inputs:
         )
         return Resolved(spec, f"data {version.manifest} {until}")
 
-    def _step(self, name: str) -> Resolved:
+    def _step(self, name: str, file: str) -> Resolved:
         outputs = self._run.step(name).outputs
-        if OUTPUT not in outputs:
-            raise Conflict(f"step {name} left no {OUTPUT}", hint="A command step writes it into $CONVEYOR_OUTPUT.")
+        wanted = next((each for each in (file or OUTPUT, f"{file}.parquet") if each in outputs), None)
+        if wanted is None:
+            raise Conflict(
+                f"step {name} left no {file or OUTPUT}; it left {', '.join(outputs) or 'nothing'}",
+                hint="A command step writes it into $CONVEYOR_OUTPUT; step.NAME:FILE names another output.",
+            )
         roots = datasets_of(self._config, (f"step.{name}",))
         root = roots[0] if roots else DataConfig("")
-        path = self._context.objects.path(outputs[OUTPUT])
+        path = self._context.objects.path(outputs[wanted])
         # A step may drop the label: what it made has none to mask. A model's first input must have kept it.
-        label = root.label if root.label and root.label.column in pl.read_parquet_schema(path) else None
+        columns = pl.read_parquet_schema(path) if root.label and wanted.endswith(".parquet") else {}
+        label = root.label if root.label and root.label.column in columns else None
         spec = InputSpec(
-            name=name,
+            name=file.partition(".")[0].rpartition("/")[2] or name,
             paths=(str(path),),
             time=root.time,
             key=root.key,
             label=label.column if label else None,
             known_until=labels_known_until(root, self.version(root.name)) if label else None,
         )
-        return Resolved(spec, f"step {outputs[OUTPUT]}")
+        return Resolved(spec, f"step {outputs[wanted]}")
 
 
 def cache_key(

@@ -11,6 +11,7 @@ from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_ro
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
+from conveyor.domain.plan import edges_of
 from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, Step
@@ -32,11 +33,12 @@ def new_run(
     id_: str, build: Build, model: ModelConfig, data: dict[str, int], trigger: str, reason: str, now: datetime
 ) -> Run:
     config = build.config
+    edges = edges_of(config.steps)
     params = {"model": model.name, "build": build.id, "data": data, "trigger": trigger}
     steps = [
         Step(
             name,
-            needs=tuple(i.removeprefix("step.") for i in config.steps[name].inputs if i.startswith("step.")),
+            needs=edges[name],
             timeout=config.steps[name].timeout,
             retries=config.steps[name].retries,
         )

@@ -64,13 +64,33 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class StepConfig:
+    """`outs` are the files and folders that it makes, by their paths; `metrics` are those of them that hold figures."""
+
     name: str
     run: str | None = None
     command: str | None = None
     inputs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    deps: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    persist: tuple[str, ...] = ()
+    uncached: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    workdir: str = "."
+    cpus: int = 1
+    memory_mb: int = 0
+    frozen: bool = False
+    always: bool = False
     timeout: timedelta = timedelta(hours=1)
     retries: int = 0
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """All paths that it makes."""
+        return tuple(dict.fromkeys((*self.outs, *self.metrics, *self.persist, *self.uncached)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ def code_digest(tree: Path, function: str) -> str:
     Imports are read, not run; one made by a computed name is not seen.
     """
     hasher = blake3()
-    for path in sorted(_closure(tree, function.partition(":")[0])):
+    for path in sorted(closure(tree, function.partition(":")[0])):
         hasher.update(str(path.relative_to(tree)).encode() + b"\0" + path.read_bytes() + b"\0")
     return hasher.hexdigest()
 
 
-def _closure(tree: Path, module: str) -> set[Path]:
+def closure(tree: Path, module: str) -> set[Path]:
+    """The files that a module reaches by imports inside `tree`, its own with them."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:

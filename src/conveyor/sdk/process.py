@@ -46,10 +46,15 @@ def run(argv: Sequence[str], spec_type: type[S], work: Callable[[S, Path], None]
     try:
         work(wire.from_json(Path(argv[0]).read_bytes(), spec_type), out)
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        write_json(out / "error.json", explain(error, Path.cwd()))
-        return 1
+        return failed(error, out)
     return 0
+
+
+def failed(error: BaseException, out: Path) -> int:
+    """Tells what went wrong, in the log and in `OUT/error.json`; returns the exit code."""
+    traceback.print_exception(error)
+    write_json(out / "error.json", explain(error, Path.cwd()))
+    return 1
 
 
 def explain(error: BaseException, project: Path) -> StepError:

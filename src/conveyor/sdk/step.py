@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,39 @@ from conveyor.sdk import functions, inputs, process
 from conveyor.sdk.run import Run
 from conveyor.sdk.schema import describe
 
+OUTPUT = "output.parquet"
+
 
 def build(spec: StepSpec, out: Path) -> StepReport:
-    """Writes `OUT/output.parquet`, whatever type of frame the function returned."""
+    """Writes `OUT/output.parquet`, whatever type of frame the function returned; of a dict, `OUT/NAME.parquet` each.
+
+    A function that makes its outs itself returns None, or a dict of figures.
+    """
     frames = {one.name: inputs.load(one) for one in spec.inputs}
     run = Run()
-    frame = as_lazy(functions.call(spec.function, frames, spec.params, scratch=out / ".inputs", run=run), spec.function)
-    temporary, path = out / ".output.parquet", out / "output.parquet"
+    result = functions.call(spec.function, frames, spec.params, scratch=out / ".inputs", run=run)
+    if result is None or figures(result):
+        for name, value in (result or {}).items():
+            run.log_metric(name, value)
+        return StepReport(0, 0, {}, run.metrics)
+    named = {f"{name}.parquet": each for name, each in result.items()} if isinstance(result, dict) else None
+    reports = [write(as_lazy(each, spec.function), out / name) for name, each in (named or {OUTPUT: result}).items()]
+    return replace(
+        reports[0], rows=sum(r.rows for r in reports), bytes=sum(r.bytes for r in reports), metrics=run.metrics
+    )
+
+
+def figures(result: Any) -> bool:
+    return isinstance(result, dict) and all(isinstance(value, int | float) for value in result.values())
+
+
+def write(frame: pl.LazyFrame, path: Path) -> StepReport:
+    temporary = path.with_name(f".{path.name}")
     frame.sink_parquet(temporary, compression="zstd", statistics=True)
     temporary.rename(path)
     written = pl.scan_parquet(path)
     rows = int(written.select(pl.len()).collect().item())
-    return StepReport(rows, path.stat().st_size, describe(written.collect_schema()), run.metrics)
+    return StepReport(rows, path.stat().st_size, describe(written.collect_schema()))
 
 
 def as_lazy(result: Any, function: str) -> pl.LazyFrame:

@@ -104,6 +104,19 @@ class Objects:
             return False
         return True
 
+    def note(self, name: str, data: bytes) -> None:
+        """Keeps a few bytes under a name beside the objects, such as which of them a step made. The last one holds."""
+        obstore.put(self._store, name, data)
+
+    def noted(self, name: str) -> bytes | None:
+        if self._root is not None:
+            place = self._root / name
+            return place.read_bytes() if place.is_file() else None
+        try:
+            return bytes(obstore.get(self._store, name).bytes())
+        except FileNotFoundError:
+            return None
+
     def delete(self, digest: str) -> None:
         if self.has(digest):
             obstore.delete(self._store, _key(digest))
