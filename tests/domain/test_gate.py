@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor.domain import wire
-from conveyor.domain.gate import Comparison, Evaluation, Outcome, Verdict, decide, passed
+from conveyor.domain.evaluation import Comparison, Evaluation
+from conveyor.domain.gate import Outcome, Verdict, passed
+from conveyor.domain.gates.decide import decide
 from conveyor.domain.project import BaselineGate, GatesConfig, LatencyGate, MetricGate
 
 GOOD = Evaluation(
@@ -91,8 +93,7 @@ def test_a_banned_column_is_named_with_the_ban():
     [
         (+0.05, +0.01, +0.09, Outcome.PASS, "ruled out"),
         (-0.005, -0.015, -0.001, Outcome.PASS, "ruled out"),  # surely worse, by less than the margin
-        (0.0, -0.05, +0.05, Outcome.PASS, "no loss is shown"),  # equal models on a noisy week: not frozen
-        (-0.015, -0.06, +0.03, Outcome.PASS, "no loss is shown"),
+        (0.0, -0.05, +0.05, Outcome.INSUFFICIENT, "not ruled out either"),  # equal models on a noisy week
         (-0.03, -0.07, +0.01, Outcome.INSUFFICIENT, "chance could explain it"),
         (-0.019, -0.03, -0.005, Outcome.FAIL, "worse than live"),
         (-0.06, -0.09, -0.03, Outcome.FAIL, "worse than live"),
@@ -108,14 +109,40 @@ def test_not_worse_than_live(d, low, high, outcome, why):
     assert found.figures["margin"] == 0.02
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5))
-def test_not_worse_never_lets_a_shown_loss_beyond_the_margin_pass_and_grows_with_the_evidence(d, below, above, margin):
-    gates = GatesConfig(metric=MetricGate(versus_live="not_worse", margin=margin))
+@pytest.mark.parametrize(
+    ("d", "low", "high", "outcome"),
+    [
+        (0.0, -0.05, +0.05, Outcome.PASS),  # equal models on a noisy week: not held up
+        (-0.015, -0.06, +0.03, Outcome.PASS),
+        (-0.03, -0.07, +0.01, Outcome.INSUFFICIENT),
+        (-0.019, -0.03, -0.005, Outcome.FAIL),
+    ],
+)
+def test_not_shown_worse_than_live(d, low, high, outcome):
+    gates = GatesConfig(metric=MetricGate(versus_live="not_shown_worse", margin=0.02))
+    assert verdict("versus_live", replace(GOOD, comparison=pair(d, low, high)), gates).outcome is outcome
+
+
+def test_few_groups_are_little_evidence_however_many_rows_they_have():
+    few = replace(pair(0.2, 0.1, 0.3), groups=19)
+    found = verdict("versus_live", replace(GOOD, comparison=few))
+    assert found.outcome is Outcome.INSUFFICIENT
+    assert "19 groups of rows are too few" in found.message
+
+
+@given(
+    st.sampled_from(["not_worse", "not_shown_worse"]),
+    *(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5)),
+)
+def test_a_shown_loss_beyond_the_margin_never_passes_and_a_better_one_is_judged_no_worse(rule, d, below, above, margin):
+    gates = GatesConfig(metric=MetricGate(versus_live=rule, margin=margin))
     low, high = d - below, d + above
     outcome = verdict("versus_live", replace(GOOD, comparison=pair(d, low, high)), gates).outcome
     if high < -margin:
         assert outcome is Outcome.FAIL
-    if d >= 0:
+    if rule == "not_worse":
+        assert (outcome is Outcome.PASS) == (low > -margin)
+    elif d >= 0:
         assert outcome is Outcome.PASS, "a candidate that did at least as well is never held up"
     if outcome is Outcome.PASS:
         raised = pair(d + 0.1, low + 0.1, high + 0.1)

@@ -17,6 +17,8 @@ CLASSIFICATION = {
     "roc_auc": sk.roc_auc_score,
     "log_loss": sk.log_loss,
     "brier": sk.brier_score_loss,
+    "accuracy": lambda y, s: sk.accuracy_score(y, s >= 0.5),
+    "f1": lambda y, s: sk.f1_score(y, s >= 0.5),
 }
 REGRESSION = {"rmse": sk.root_mean_squared_error, "mae": sk.mean_absolute_error, "r2": sk.r2_score}
 
@@ -62,8 +64,8 @@ def test_what_is_undefined_is_nan_and_what_is_wrong_is_refused():
         statistics.roc_auc([0, 2], [0.1, 0.2])
     with pytest.raises(ValueError, match="shape"):
         statistics.roc_auc([0, 1], [0.1])
-    with pytest.raises(ValueError, match="unknown metric 'f1'; known: average_precision"):
-        statistics.compute("f1", [0, 1], [0, 1])
+    with pytest.raises(ValueError, match="unknown metric 'kappa'; known: average_precision"):
+        statistics.compute("kappa", [0, 1], [0, 1])
 
 
 SKLEARN = CLASSIFICATION | REGRESSION

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conveyor.domain import wire
-from conveyor.domain.gate import Evaluation
+from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.step import EvaluateSpec, InputSpec, StepSpec, TrainingReport, TrainSpec
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor.domain import wire
-from conveyor.domain.gate import Evaluation
+from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import EvaluateSpec, InputSpec, LiveModel, StepError, TrainingReport, TrainSpec
 from conveyor.errors import InputRejected
@@ -205,7 +205,7 @@ def test_a_row_on_a_boundary_belongs_to_the_older_side(tmp_path: Path) -> None:
         ("nameless", {"features": ("a", "b", "missing")}, "feature missing is not a column"),
         ("train", {"features": ("b", "a", "c"), "params": {"kind": "tree"}}, "fitted on a, b, c"),
         ("train", {"slices": ("zone",), "params": {"kind": "tree"}}, "slice zone is not a column"),
-        ("train", {"metric": "accuracy"}, "unknown metric accuracy"),
+        ("train", {"metric": "kappa"}, "unknown metric kappa"),
         ("train", {"baseline": "median", "params": {"kind": "tree"}}, "unknown baseline median"),
         ("train", {"known_until": KNOWN - 400 * DAY}, "no row with a known label"),
         ("train", {"gap": 90 * DAY}, r"no labelled rows in the training range \(2018-01-11"),
@@ -251,6 +251,8 @@ def test_the_evaluation_agrees_with_independent_figures(rows: Path, tmp_path: Pa
             "roc_auc": sklearn.metrics.roc_auc_score(truth, scores),
             "log_loss": sklearn.metrics.log_loss(truth, scores),
             "brier": sklearn.metrics.brier_score_loss(truth, scores),
+            "accuracy": sklearn.metrics.accuracy_score(truth, scores >= 0.5),
+            "f1": sklearn.metrics.f1_score(truth, scores >= 0.5),
         }
     assert found.metrics == pytest.approx(wanted, rel=2e-3)
     assert found.value == pytest.approx(wanted["average_precision"], abs=1e-6)

@@ -10,6 +10,8 @@ from pathlib import Path
 from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_rows, labels_known_until, steps_before
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
+from conveyor.domain.evaluation import Evaluation
+from conveyor.domain.gates.decide import decide
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
 from conveyor.domain.plan import edges_of
 from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
@@ -85,9 +87,9 @@ class TrainRecipe:
         trained, scored = run.step(TRAIN).outputs, run.step(EVALUATE).outputs
         report = wire.from_json(context.objects.get(trained["training.json"]), TrainingReport)
         manifest = wire.from_json(context.objects.get(trained["model.json"]), ModelManifest)
-        evaluation = wire.from_json(context.objects.get(scored["evaluation.json"]), gate.Evaluation)
+        evaluation = wire.from_json(context.objects.get(scored["evaluation.json"]), Evaluation)
         banned = tuple(column for data in datasets_of(build.config, model.inputs) for column in data.banned)
-        verdicts = gate.decide(model.gates, evaluation, banned, manifest.signature.features)
+        verdicts = decide(model.gates, evaluation, banned, manifest.signature.features)
         passed = gate.passed(verdicts)
         newest = tx.find(MODEL_VERSIONS, where={"model": run.subject}, limit=1)
         until, rows = self._labels(build.config, model, run)
@@ -239,7 +241,9 @@ class TrainRecipe:
             confidence=model.gates.metric.confidence,
             seed=model.seed,
             slices=model.slices,
+            group=model.group,
         )
         outputs = " ".join(trained[name] for name in (*ARTIFACT, "holdout.parquet"))
-        key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None))
+        how = wire.to_json(replace(spec, candidate="", holdout="", training="", live=None)).decode()
+        key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how)
         return self._python(build, "evaluate", job, spec, key)

@@ -26,6 +26,8 @@ METRICS: dict[str, Metric] = {
         Metric("roc_auc", higher_is_better=True, classification=True),
         Metric("log_loss", higher_is_better=False, classification=True),
         Metric("brier", higher_is_better=False, classification=True),
+        Metric("accuracy", higher_is_better=True, classification=True),
+        Metric("f1", higher_is_better=True, classification=True),
         Metric("rmse", higher_is_better=False, classification=False),
         Metric("mae", higher_is_better=False, classification=False),
         Metric("r2", higher_is_better=True, classification=False),

@@ -8,7 +8,7 @@ from typing import Any
 
 TRIGGERS = ("data", "drift", "decay", "code")
 """What may start a training; a schedule has a key of its own."""
-VERSUS_LIVE = ("not_worse", "better")
+VERSUS_LIVE = ("not_worse", "not_shown_worse", "better")
 OUTCOMES = ("promote", "abort")
 """What becomes of a canary step that saw too little traffic to judge."""
 DATABASES = ("copy", "empty")
@@ -202,6 +202,7 @@ class ModelConfig:
     holdout: timedelta | None = None
     seed: int = 0
     slices: tuple[str, ...] = ()
+    group: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     timeout: timedelta = timedelta(hours=6)
     gates: GatesConfig = GatesConfig()

@@ -17,11 +17,13 @@ from conveyor.domain.metric import METRICS, Metric
 __all__ = [
     "METRICS",
     "Metric",
+    "accuracy",
     "average_precision",
     "bootstrap",
     "brier",
     "compute",
     "counts_in",
+    "f1",
     "log_loss",
     "mae",
     "paired_bootstrap",
@@ -35,6 +37,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Sums = Callable[[list[float]], float]
+Draw = Callable[[np.random.Generator], Ints]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 SMOOTHING = 0.5
@@ -69,6 +72,16 @@ def brier(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
     return compute("brier", y, s)
 
 
+def accuracy(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """The share of rows on the right side of a score of 0.5."""
+    return compute("accuracy", y, s)
+
+
+def f1(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
+    """2 TP / (2 TP + FP + FN) at a score of 0.5. NaN where nothing is positive, neither in truth nor by score."""
+    return compute("f1", y, s)
+
+
 def rmse(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
     return compute("rmse", y, s)
 
@@ -94,8 +107,12 @@ def paired_bootstrap(
     resamples: int = 500,
     confidence: float = 0.95,
     seed: int = 0,
+    groups: npt.ArrayLike | None = None,
 ) -> tuple[float, float, float]:
     """`metric(a) - metric(b)` on the same rows: (point, low, high), a two-sided percentile interval (Efron 1979).
+
+    `groups` [rows], numbers: rows of one group are drawn together (the cluster bootstrap, Field and Welsh 2007), for
+    they tell less than as many independent rows would.
 
     Not turned by the metric's direction: for `log_loss` a negative difference means that `a` is better.
     A resample in which the metric is undefined (it drew no positive) is left out; with none left the bounds are
@@ -103,7 +120,8 @@ def paired_bootstrap(
     """
     truth = _floats(y)
     first, second = _sampler(metric, truth, _floats(a)), _sampler(metric, truth, _floats(b))
-    return _interval(lambda rows: first(rows) - second(rows), truth.size, resamples, confidence, seed)
+    draw = _by_rows(truth.size) if groups is None else _by_groups(np.asarray(groups))
+    return _interval(lambda rows: first(rows) - second(rows), draw, truth.size, resamples, confidence, seed)
 
 
 def bootstrap(
@@ -111,17 +129,37 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """One model's metric: (point, low, high), as `paired_bootstrap`."""
     truth = _floats(y)
-    return _interval(_sampler(metric, truth, _floats(s)), truth.size, resamples, confidence, seed)
+    draw = _by_rows(truth.size)
+    return _interval(_sampler(metric, truth, _floats(s)), draw, truth.size, resamples, confidence, seed)
+
+
+def _by_rows(rows: int) -> Draw:
+    return lambda random: random.integers(0, rows, rows)
+
+
+def _by_groups(groups: Ints) -> Draw:
+    """As many groups as there are, with repeats, and all the rows of each."""
+    order = np.argsort(groups, kind="stable")
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+
+    def draw(random: np.random.Generator) -> Ints:
+        drawn = random.integers(0, sizes.size, sizes.size)
+        counts = sizes[drawn]
+        offsets = np.repeat(starts[drawn] - np.cumsum(counts) + counts, counts)
+        rows: Ints = order[offsets + np.arange(offsets.size)]
+        return rows
+
+    return draw
 
 
 def _interval(
-    value: Callable[[Ints | None], float], rows: int, resamples: int, confidence: float, seed: int
+    value: Callable[[Ints | None], float], draw: Draw, rows: int, resamples: int, confidence: float, seed: int
 ) -> tuple[float, float, float]:
     point = value(None)
     if rows == 0 or resamples <= 0:
         return point, -np.inf, np.inf
     random = np.random.default_rng(seed)
-    drawn = np.array([value(random.integers(0, rows, rows)) for _ in range(resamples)])
+    drawn = np.array([value(draw(random)) for _ in range(resamples)])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size == 0:
         return point, -np.inf, np.inf
@@ -194,12 +232,21 @@ def _additive_sampler(columns: tuple[Floats, ...], combine: Sums) -> Callable[[I
     return value
 
 
+def _f1(means: list[float]) -> float:
+    hits, predicted, positive = means
+    return 2.0 * hits / (predicted + positive) if predicted + positive > 0 else float("nan")
+
+
 def _r2(means: list[float]) -> float:
     residual, centred, squared = means
     total = squared - centred * centred
     if total <= _EPSILON * max(squared, _EPSILON):
         return 1.0 if residual == 0.0 else 0.0
     return float(1.0 - residual / total)
+
+
+def _yes(each: npt.NDArray[np.bool_]) -> Floats:
+    return each.astype(np.float64)
 
 
 def _nll(y: Floats, s: Floats) -> Floats:
@@ -211,6 +258,8 @@ _RANKED: dict[str, Callable[[Floats, Floats], float]] = {"average_precision": _a
 _ADDITIVE: dict[str, tuple[Callable[[Floats, Floats], tuple[Floats, ...]], Sums]] = {
     "log_loss": (lambda y, s: (_nll(y, s),), lambda m: m[0]),
     "brier": (lambda y, s: ((y - s) ** 2,), lambda m: m[0]),
+    "accuracy": (lambda y, s: (_yes((s >= 0.5) == (y == 1.0)),), lambda m: m[0]),
+    "f1": (lambda y, s: (_yes((s >= 0.5) & (y == 1.0)), _yes(s >= 0.5), _yes(y == 1.0)), _f1),
     "mae": (lambda y, s: (np.abs(y - s),), lambda m: m[0]),
     "rmse": (lambda y, s: ((y - s) ** 2,), lambda m: float(np.sqrt(m[0]))),
     # truth centred first: the difference of two large means would lose the digits

@@ -117,7 +117,7 @@ class LiveModel:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateSpec:
-    """`OUT/evaluation.json` gets a conveyor.domain.gate.Evaluation."""
+    """`OUT/evaluation.json` gets a conveyor.domain.evaluation.Evaluation."""
 
     metric: str
     candidate: str  # folder with model.onnx and model.json
@@ -129,6 +129,7 @@ class EvaluateSpec:
     seed: int = 0
     slices: tuple[str, ...] = ()
     latency_calls: int = 300
+    group: str | None = None  # whose rows belong together
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from conveyor.domain import statistics, wire
-from conveyor.domain.gate import Comparison, Evaluation
+from conveyor.domain.evaluation import Comparison, Evaluation
+from conveyor.domain.measures import paired
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import EvaluateSpec, LiveModel, TrainingReport
@@ -64,20 +65,39 @@ def all_metrics(truth: Floats, scores: Floats, classification: bool) -> dict[str
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def compare(spec: EvaluateSpec, truth: Floats, scores: Floats, other: Floats, version: int) -> Comparison:
-    point, low, high = statistics.paired_bootstrap(
-        spec.metric, truth, scores, other, resamples=spec.resamples, confidence=spec.confidence, seed=spec.seed
+def compare(
+    spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats, other: Floats, version: int
+) -> Comparison:
+    found = paired.difference(
+        spec.metric,
+        truth,
+        scores,
+        other,
+        resamples=spec.resamples,
+        confidence=spec.confidence,
+        seed=spec.seed,
+        groups=groups_of(spec.group, holdout),
     )
     return Comparison(
         live_version=version,
         live=statistics.compute(spec.metric, truth, other),
         candidate=statistics.compute(spec.metric, truth, scores),
-        difference=point,
-        low=low,
-        high=high,
+        difference=found.point,
+        low=found.low,
+        high=found.high,
         confidence=spec.confidence,
-        resamples=spec.resamples,
+        resamples=found.resamples,
+        method=found.method,
+        groups=found.groups,
     )
+
+
+def groups_of(column: str | None, holdout: pl.DataFrame) -> npt.NDArray[np.int64] | None:
+    """A number for each row, equal where `column` is; rows without a value are a group together."""
+    if column is None:
+        return None
+    codes: npt.NDArray[np.int64] = holdout[column].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy()
+    return codes
 
 
 def against_live(
@@ -90,7 +110,7 @@ def against_live(
     lacking = [name for name in live.signature.features if name not in holdout.columns]
     if lacking:
         return None, f"version {spec.live.version} needs {', '.join(lacking)}, which the features no longer give"
-    return compare(spec, truth, scores, score_live(spec.live, live, holdout), spec.live.version), ""
+    return compare(spec, holdout, truth, scores, score_live(spec.live, live, holdout), spec.live.version), ""
 
 
 def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) -> Floats:
@@ -101,7 +121,7 @@ def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) 
 def against_baseline(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> Comparison | None:
     if "__baseline__" not in holdout.columns:
         return None
-    return compare(spec, truth, scores, holdout["__baseline__"].to_numpy(), 0)
+    return compare(spec, holdout, truth, scores, holdout["__baseline__"].to_numpy(), 0)
 
 
 def single_feature_auc(truth: Floats, rows: npt.NDArray[np.float32], features: tuple[str, ...]) -> dict[str, float]:
