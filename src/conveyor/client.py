@@ -25,13 +25,14 @@ from conveyor.domain.lineage import Lineage
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
 from conveyor.domain.odcs import Contract
+from conveyor.domain.registry import ComparedVersions
 from conveyor.domain.release import Release
 from conveyor.domain.release_view import ReleaseView
 from conveyor.domain.remote import NewRemote, RemoteView
 from conveyor.domain.rows import RowsTaken
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
-from conveyor.domain.state import Arrival, DataTag, DataTagMove, Project, Quarantined
+from conveyor.domain.state import Alias, AliasMove, Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
 from conveyor.domain.views import (
     Accepted,
@@ -294,6 +295,33 @@ class Client:
 
     def remove_token(self, name: str) -> Message:
         return self._decode(self._send("DELETE", f"/v1/tokens/{_quote(name)}"), Message)
+
+    def model_version(self, project: str, model: str, version: str = "latest") -> ModelVersion:
+        """By number, alias, or "latest"."""
+        return self._get(f"{_model(project, model)}/versions/{_quote(version)}", ModelVersion)
+
+    def compare_models(self, project: str, model: str, one: str, other: str) -> ComparedVersions:
+        query = urllib.parse.urlencode({"one": one, "other": other})
+        return self._get(f"{_model(project, model)}/compare?{query}", ComparedVersions)
+
+    def model_aliases(self, project: str, model: str) -> list[Alias]:
+        return self._get(f"{_model(project, model)}/aliases", list[Alias])
+
+    def alias_moves(self, project: str, model: str, limit: int = 50) -> list[AliasMove]:
+        return self._get(f"{_model(project, model)}/aliases/moves?limit={limit}", list[AliasMove])
+
+    def move_alias(self, project: str, model: str, alias: str, request: requests.MoveAlias) -> Message:
+        path = f"{_model(project, model)}/aliases/{_quote(alias)}"
+        return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
+
+    def undo_alias(self, project: str, model: str, alias: str, request: requests.UndoAlias) -> Message:
+        return self._post(f"{_model(project, model)}/aliases/{_quote(alias)}/undo", request, Message)
+
+    def promote_model(self, project: str, model: str, version: int, request: requests.PromoteModel) -> Message:
+        return self._post(f"{_model(project, model)}/versions/{version}/promote", request, Message)
+
+    def remove_model(self, project: str, model: str, version: int, request: requests.RemoveModel) -> Message:
+        return self._post(f"{_model(project, model)}/versions/{version}/remove", request, Message)
 
     def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
         return self._post(f"{_model(project, model)}/retrain", request, Message)

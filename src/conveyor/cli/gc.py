@@ -20,6 +20,10 @@ def add(app: typer.Typer) -> None:
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the rest stays.")] = False,
     grace: Annotated[str, typer.Option(help="Nothing younger is touched; 1d if not given.")] = "",
+    models: Annotated[
+        int,
+        typer.Option(help="Of each model the artifacts of so many newest versions stay, and what is needed; 0: all."),
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Delete what nothing needs any more, and explain what stays. Example: conveyor gc --dry-run
@@ -29,7 +33,7 @@ def gc(
     age = parse_duration(grace) if grace else None
     if grace and age is None:
         raise InputRejected(f"{grace!r} is no duration", hint="Write it as 12h, 1d or 1h30m.")
-    done = lifecycle.client().collect(requests.Collect(dry_run, age))
+    done = lifecycle.client().collect(requests.Collect(dry_run, age, models))
     if as_json:
         say_json(done)
         return

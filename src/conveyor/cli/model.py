@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from conveyor.cli import lifecycle
+from conveyor.cli import lifecycle, registry
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests
 
 app = typer.Typer(help="Models and their versions.", no_args_is_help=True)
+registry.add(app)
 why = typer.Typer(help="Why something happened, or did not.", no_args_is_help=True)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -41,15 +42,17 @@ def list_(name: str, limit: int = 20, project: Project = "", as_json: Json = Fal
 
 @app.command("show")
 def show(
-    name: str, version: Annotated[int, typer.Argument(help="The newest if not given.")] = 0, project: Project = ""
+    name: str,
+    version: Annotated[str, typer.Argument(help="A number or an alias; the newest if not given.")] = "latest",
+    project: Project = "",
+    as_json: Json = False,
 ) -> None:
     """A version's gates, figures and origin. Example: conveyor model show fraud 3"""
     client = lifecycle.client()
-    versions = client.model_versions(client.project(project), name, 1000)
-    found = next((v for v in versions if version in (0, v.version)), None)
-    if found is None:
-        say(f"{name} has no version {version or ''}".rstrip())
-        raise typer.Exit(1)
+    found = client.model_version(client.project(project), name, version)
+    if as_json:
+        say_json(found)
+        return
     say(f"{found.id}  {found.status}, {ago(found.created)}, commit {found.commit[:8]}, run {found.run}")
     say(f"  because: {found.reason}")
     say(f"  data: {', '.join(f'{n} v{v}' for n, v in found.data.items())}; labels known until {found.labelled_until}")

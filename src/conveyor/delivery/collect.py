@@ -16,19 +16,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from conveyor.config.settings import Settings
+from conveyor.delivery import removal
+from conveyor.delivery.known import known
 from conveyor.delivery.sweep import sweep
 from conveyor.domain.release import Build, Release
-from conveyor.domain.retention import Item, Kind, Known, Past, Policy, Verdict, decide
-from conveyor.domain.rollout import Phase
-from conveyor.domain.run import RunState
+from conveyor.domain.retention import Item, Kind, Policy, Verdict, decide
 from conveyor.domain.state import Cursor
 from conveyor.domain.views import Collected
 from conveyor.effects import envs
-from conveyor.effects.processes import CONTROL, ENVOY
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
-from conveyor.stores.collections import BUILDS, CURSORS, ENVIRONMENTS, INSTANCES, PROJECTS, RELEASES, ROLLOUTS, RUNS
-from conveyor.stores.records import Transaction
+from conveyor.stores.collections import (
+    CURSORS,
+)
 
 EVERY = timedelta(days=1)
 _LOOK = 60.0  # seconds between looks whether it is time
@@ -78,10 +78,14 @@ class Collector:
 def collect(context: Context, policy: Policy, *, dry_run: bool) -> Collected:
     """Every verdict, with its reason; and unless `dry_run`, what they say is done."""
     items = list(scan(context.settings))
+    surplus = removal.surplus(context, policy) if policy.models else []
     with context.records.read() as tx:
         verdicts = decide(items, known(tx), policy, context.clock.now())
     if dry_run:
-        return replace(_account(verdicts, dry_run=True), objects=sweep(context, policy.grace, dry_run=True))
+        return replace(
+            _account(verdicts, dry_run=True), objects=sweep(context, policy.grace, dry_run=True, spare=surplus)
+        )
+    removal.retire(context, surplus, policy)
     trash = context.settings.home / "trash"
     doomed = [verdict.item for verdict in verdicts if not verdict.keep]
     saved: dict[str, Verdict] = {}
@@ -111,26 +115,6 @@ def need_present(settings: Settings, release: Release, build: Build) -> None:
             f"release {release.number} of {release.environment} cannot come back: its files were collected",
             hint=f"Push commit {release.commit[:12]} again; `conveyor gc --dry-run` shows which releases are kept.",
         )
-
-
-def known(tx: Transaction) -> Known:
-    """What the records say that matters to retention."""
-    environments = [
-        environment
-        for project in tx.find(PROJECTS, limit=1000)
-        for environment in tx.find(ENVIRONMENTS, where={"project": project.name}, limit=1000)
-    ]
-    releases = {
-        environment.id: tuple(
-            Past(release, (rollout := tx.get(ROLLOUTS, release.id)) is not None and rollout.phase is Phase.DONE)
-            for release in tx.find(RELEASES, where={"environment": environment.id}, limit=100_000)
-        )
-        for environment in environments
-    }
-    runs = tx.find(RUNS, where={"state": RunState.RUNNING}, limit=100_000)
-    processes = {instance.id for instance in tx.find(INSTANCES, limit=100_000)} | {CONTROL, ENVOY}
-    builds = tx.find(BUILDS, limit=100_000)
-    return Known(tuple(environments), releases, tuple(builds), tuple(runs), frozenset(processes))
 
 
 def scan(settings: Settings) -> Iterator[Item]:

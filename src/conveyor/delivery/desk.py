@@ -14,6 +14,7 @@ from conveyor.delivery.erase import EraseDesk
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.quarantine import QuarantineDesk
+from conveyor.delivery.registry_desk import RegistryDesk
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
@@ -79,6 +80,7 @@ class Desk:
         self._processes = processes
         self.rows = rows
         self._started = context.clock.now()
+        self.registry = RegistryDesk(context, poke)
         self.reports = Reports(context)
         self.lineage = LineageDesk(context)
         self.contracts = ContractDesk(context)
@@ -266,7 +268,8 @@ class Desk:
         return self._told(said)
 
     def collect(self, request: requests.Collect) -> Collected:
-        policy = Policy() if request.grace is None else Policy(grace=request.grace)
+        policy = replace(Policy(), models=max(0, request.models))
+        policy = policy if request.grace is None else replace(policy, grace=request.grace)
         return collect.collect(self._context, policy, dry_run=request.dry_run)
 
     def _told(self, said: str) -> Message:

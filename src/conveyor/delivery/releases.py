@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from conveyor.delivery import migrate, preview_setup, rollback, secrets
+from conveyor.delivery import migrate, preview_setup, promotion, rollback, secrets
 from conveyor.delivery.lookup import latest_build, live_release
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.project import EnvironmentConfig
+from conveyor.domain.registry import barred
 from conveyor.domain.release import Build, Composition, Environment, Proposal, Release, compose, declared
 from conveyor.domain.rollout import Phase, Rollout
 from conveyor.domain.state import Project
@@ -90,10 +91,14 @@ class Releases:
         builds = _builds(tx, environment, live)
         for name in {name for build in builds for name in build.config.models} - set(models):
             where = {"model": f"{environment.project}/{name}", "status": ModelStatus.READY}
-            models[name] = tuple(tx.find(MODEL_VERSIONS, where=where, limit=20))
+            found = tx.find(MODEL_VERSIONS, where=where, limit=20)
+            models[name] = tuple(version for version in found if not barred(version))
+        damaged = promotion.damaged(tx, live)
         names = {name for build in builds for name in declared(build.config)}
         offered = secrets.choices(tx, environment.project, environment.name, names)
-        composition = compose(environment, live, builds, models, offered)
+        composition = compose(environment, live, builds, models, offered, frozenset(damaged))
+        if why := promotion.refusal(tx, environment, live, composition.models):
+            composition = Composition(waiting=why)
         if not builds and not environment.builds:
             composition = Composition(waiting=_nothing(config))
         if config is None and composition.build is not None:

@@ -6,16 +6,21 @@ named is never old. A manifest that cannot be read keeps everything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
+from conveyor.delivery.known import known
 from conveyor.delivery.lookup import manifest_of
 from conveyor.domain import references
+from conveyor.domain.model import ModelVersion
 from conveyor.domain.references import ObjectSum, References
+from conveyor.domain.retention import Policy, model_path, of_models
 from conveyor.engine.context import Context
 from conveyor.stores.collections import (
     ARRIVALS,
     DATASET_VERSIONS,
     ERASURES,
+    MODEL_VERSIONS,
     QUARANTINE,
     QUARANTINE_PAST,
     RUNS,
@@ -24,15 +29,22 @@ from conveyor.stores.collections import (
 from conveyor.stores.records import Transaction
 
 _ALL = 10_000_000
-_READ = (ARRIVALS, DATASET_VERSIONS, ERASURES, QUARANTINE, QUARANTINE_PAST, RUNS, STEP_CACHE)
+_READ = (ARRIVALS, DATASET_VERSIONS, ERASURES, MODEL_VERSIONS, QUARANTINE, QUARANTINE_PAST, RUNS, STEP_CACHE)
+_RUNS = "outputs of runs"
+_MODELS = "model versions that nothing needs; `conveyor model rm` lets them go, `conveyor gc --models` the oldest"
 
 
-def sweep(context: Context, grace: timedelta, *, dry_run: bool) -> tuple[ObjectSum, ...]:
-    """Deletes what nothing needs; says in sums what went and why the rest stays."""
+def sweep(
+    context: Context, grace: timedelta, *, dry_run: bool, spare: Iterable[ModelVersion] = ()
+) -> tuple[ObjectSum, ...]:
+    """Deletes what nothing needs; says in sums what went and why the rest stays. `spare` are about to be removed."""
     before = context.clock.now() - grace
     stored = list(context.objects.stored())  # first: what is written after this is not looked at
     with context.records.read() as tx:
-        needed = needs(context, tx)
+        needed = needs(context, tx, frozenset(version.id for version in spare))
+    for digest in {digest for version in spare for digest in version.artifact.values()}:
+        if needed.reasons.get(digest) == _RUNS:
+            del needed.reasons[digest]
     gone, told = references.sums(stored, needed.reasons, before)
     if not dry_run:
         for each in gone:
@@ -53,8 +65,15 @@ def free(context: Context, dataset: str) -> int:
     return freed
 
 
-def needs(context: Context, tx: Transaction) -> References:
+def needs(context: Context, tx: Transaction, spare: frozenset[str] = frozenset()) -> References:
     found = References()
+    paths: dict[str, str] = {}
+    for path, why in of_models(known(tx), Policy()):
+        paths.setdefault(path, why)
+    for model in tx.find(MODEL_VERSIONS, limit=_ALL):
+        if model.id not in spare:
+            why = paths.get(model_path(model.project, model.name, model.version), "")
+            found.add(references.words(model), f"model {model.id}: {why}" if why else _MODELS)
     for version in tx.find(DATASET_VERSIONS, limit=_ALL):
         found.add(references.words(version), "manifests of dataset versions")
         for part in manifest_of(context.objects, version).parts:

@@ -75,6 +75,8 @@ class ModelStatus(StrEnum):
     READY = "ready"  # passed its gates; was loaded and scored
     REFUSED = "refused"  # a gate said no
     REJECTED = "rejected"  # passed its gates, failed in a rollout
+    DAMAGED = "damaged"  # its bytes are gone or changed, or it does not load and score any more
+    REMOVED = "removed"  # a person removed it; its number and its record stay, its artifact does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,11 @@ def compose(
     builds: tuple[Build, ...],
     models: dict[str, tuple[ModelVersion, ...]],
     secrets: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    damaged: frozenset[str] = frozenset(),
 ) -> Composition:
     """What should be live: the newest build and model versions that no rollout rejected (both lists newest first).
+
+    Models whose live version is `damaged` keep it until there is a newer one: it runs, and an older one is no repair.
 
     `builds` are those that are meant for the environment. A service that uses a model waits for its first version; a
     model that no service uses is released all the same. Of every secret that is declared there must be a value.
@@ -172,6 +175,10 @@ def compose(
         every = "every build that is meant for it was rejected"
         return Composition(waiting=every if environment.builds else "no build has passed its tests")
     chosen = asked[1].models if asked else _newest(environment, build, models)
+    if live is not None and not asked:
+        for name in damaged & live.models.keys() & build.config.models.keys():
+            if f"model:{name}@{live.models[name]}" not in environment.rejected:
+                chosen[name] = max(live.models[name], chosen.get(name, 0))
     used = sorted({use.removeprefix("model.") for service in build.config.services.values() for use in service.uses})
     lacking = [name for name in used if name not in chosen]
     if lacking:

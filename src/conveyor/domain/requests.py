@@ -64,10 +64,12 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """`grace`: nothing younger is touched; what retention says by itself if not given."""
+    """`grace`: nothing younger is touched; what retention says by itself if not given. `models`: of each model, so
+    many newest versions stay, and whatever something needs; 0: all."""
 
     dry_run: bool = False
     grace: timedelta | None = None
+    models: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,37 @@ class CreateToken:
 @dataclass(frozen=True, slots=True)
 class Retrain:
     reason: str = "a person asked for it"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAlias:
+    """No `version` removes the alias."""
+
+    version: int | None = None
+    by: str = ""
+    reason: str = "asked for by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAlias:
+    by: str = ""
+    reason: str = "undone by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteModel:
+    """`again`: also a version that failed in a rollout, or was ruled out in the environment."""
+
+    environment: str = "production"
+    again: bool = False
+    by: str = ""
+    reason: str = "asked for by a person"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveModel:
+    by: str = ""
+    reason: str = "asked for by a person"
 
 
 @dataclass(frozen=True, slots=True)

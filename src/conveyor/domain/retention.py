@@ -8,13 +8,15 @@ newest builds; and whatever an open run names. All else goes once it is older th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.release import Build, Environment, Part, Release
 from conveyor.domain.run import Run
+from conveyor.domain.state import Alias
 
 _BACKUP = re.compile(r"before-release-(\d+)-")
 
@@ -49,6 +51,7 @@ class Policy:
     builds: int = 20  # newest ones of each project
     grace: timedelta = timedelta(days=1)  # nothing younger is touched, whoever needs it
     logs: timedelta = timedelta(days=30)  # of runs; and backups that no release is named by
+    models: int = 0  # newest versions of each model that stay, whoever needs them; 0: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Known:
     builds: tuple[Build, ...] = ()
     runs: tuple[Run, ...] = ()  # the open ones
     processes: frozenset[str] = frozenset()  # names of those that run, or are about to
+    aliases: tuple[Alias, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,12 @@ def needed(known: Known, policy: Policy) -> Needs:
     reasons: dict[str, str] = {}
     oldest: dict[str, int] = {}
     builds = {build.id: build for build in known.builds}
+    for path, why in of_models(known, policy):
+        reasons.setdefault(path, why)
     for environment in known.environments:
         for release, why in _kept(environment, known.releases.get(environment.id, ()), policy):
             oldest[environment.id] = min(release.number, oldest.get(environment.id, release.number))
-            _add(reasons, _of_release(release, builds), why)
+            _add(reasons, _of_build(builds.get(f"{release.project}/{release.build}")), why)
         for digest in _possible(environment):
             build = builds.get(f"{environment.project}/{digest}")
             _add(reasons, _of_build(build), f"it may be released next in {environment.id}")
@@ -111,6 +117,50 @@ def needed(known: Known, policy: Policy) -> Needs:
     for run in known.runs:
         _add(reasons, _of_run(run, known.builds), f"run {run.id} ({run.kind}) is open and names it")
     return Needs(reasons, oldest, frozenset(run.id for run in known.runs), known.processes)
+
+
+def of_models(known: Known, policy: Policy) -> Iterator[tuple[str, str]]:
+    """Every reason why a model version is needed, by the path of its artifact: `models/shop/fraud/3`.
+
+    Releases, those that a rollback may go back to, what is asked for or waits for a person's word, and aliases.
+    """
+    for environment in known.environments:
+        for release, why in _kept(environment, known.releases.get(environment.id, ()), policy):
+            for name, version in release.models.items():
+                yield model_path(release.project, name, version), why
+        exact = environment.exact.models.items() if environment.exact else ()
+        proposed = _proposed_models(environment)
+        for name, version in (*exact, *proposed):
+            yield model_path(environment.project, name, version), f"it may be released next in {environment.id}"
+    for alias in known.aliases:
+        project, _, name = alias.model.partition("/")
+        yield model_path(project, name, alias.version), f"alias {alias.name} of {alias.model} points to it"
+
+
+def surplus(versions: Iterable[ModelVersion], needed: Container[str], keep: int) -> list[ModelVersion]:
+    """The versions of one model, newest first, that are beyond the newest `keep` and that nothing needs.
+
+    The newest one that may be released stays too.
+    """
+    there = [version for version in versions if version.artifact]
+    ready = next((version for version in there if version.status is ModelStatus.READY), None)
+    return [
+        version
+        for version in (there[keep:] if keep > 0 else ())
+        if version is not ready and model_path(version.project, version.name, version.version) not in needed
+    ]
+
+
+def model_path(project: str, name: str, version: int) -> str:
+    return f"{Kind.MODEL}/{project}/{name}/{version}"
+
+
+def _proposed_models(environment: Environment) -> Iterator[tuple[str, int]]:
+    for component in environment.proposal.components if environment.proposal else ():
+        kind, _, what = component.partition(":")
+        name, _, version = what.rpartition("@")
+        if kind == "model" and version.isdecimal():
+            yield name, int(version)
 
 
 def _kept(environment: Environment, past: tuple[Past, ...], policy: Policy) -> Iterator[tuple[Release, str]]:
@@ -141,12 +191,6 @@ def _newest_builds(builds: Iterable[Build], count: int) -> Iterator[Build]:
         seen[build.project] = seen.get(build.project, 0) + 1
         if seen[build.project] <= count:
             yield build
-
-
-def _of_release(release: Release, builds: Mapping[str, Build]) -> Iterator[str]:
-    yield from _of_build(builds.get(f"{release.project}/{release.build}"))
-    for name, version in release.models.items():
-        yield f"{Kind.MODEL}/{release.project}/{name}/{version}"
 
 
 def _of_build(build: Build | None) -> Iterator[str]:

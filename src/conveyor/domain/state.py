@@ -93,7 +93,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class AliasMove:
-    """One entry of an alias's history."""
+    """One entry of an alias's history; no `version`: it was removed."""
 
     id: str
     model: str
@@ -102,6 +102,7 @@ class AliasMove:
     previous: int | None
     reason: str
     moved: datetime
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

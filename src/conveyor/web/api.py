@@ -21,6 +21,7 @@ from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
 from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
+from conveyor.web.api_models import models
 from conveyor.web.api_reports import reports
 from conveyor.web.api_secrets import secrets_and_tokens
 from conveyor.web.api_tables import tables
@@ -48,6 +49,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     secrets_and_tokens(router, desk, body_of, answer)
     reports(router, desk, answer)
     tables(router, desk, body_of, answer)
+    models(router, desk, guard, body_of, answer)
     return router
 
 

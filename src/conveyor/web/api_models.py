@@ -1,0 +1,64 @@
+"""The registry in the API: versions, aliases, promotion, removal. Who asked is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from conveyor.delivery.desk import Desk
+from conveyor.domain import requests
+from conveyor.web.auth import Guard
+
+Body = Callable[[Request, type[Any]], Awaitable[Any]]
+Answer = Callable[..., Response]
+_BASE = "/projects/{project}/models/{model}"
+
+
+def models(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answer) -> None:
+    registry = desk.registry
+    alias_, version_ = _BASE + "/aliases/{alias}", _BASE + "/versions/{version}"
+
+    async def asked(request: Request, type_: type[Any]) -> Any:
+        wanted = await body(request, type_)
+        token = guard.who(request)
+        return replace(wanted, by=f"{wanted.by} (token {token})" if wanted.by else f"token {token}")
+
+    @router.get(_BASE + "/aliases")
+    def aliases(project: str, model: str) -> Response:
+        return answer(registry.aliases(project, model))
+
+    @router.get(_BASE + "/aliases/moves")
+    def moves(project: str, model: str, limit: int = 50) -> Response:
+        return answer(registry.moves(project, model, limit))
+
+    @router.put(alias_)
+    async def move(project: str, model: str, alias: str, request: Request) -> Response:
+        wanted = await asked(request, requests.MoveAlias)
+        return answer(await run_in_threadpool(registry.move, project, model, alias, wanted))
+
+    @router.post(alias_ + "/undo")
+    async def undo(project: str, model: str, alias: str, request: Request) -> Response:
+        wanted = await asked(request, requests.UndoAlias)
+        return answer(await run_in_threadpool(registry.undo, project, model, alias, wanted))
+
+    @router.get(_BASE + "/compare")
+    def compare(project: str, model: str, one: str, other: str) -> Response:
+        return answer(registry.compare(project, model, one, other))
+
+    @router.get(version_)
+    def version(project: str, model: str, version: str) -> Response:
+        return answer(registry.version(project, model, version))
+
+    @router.post(version_ + "/promote")
+    async def promote(project: str, model: str, version: int, request: Request) -> Response:
+        wanted = await asked(request, requests.PromoteModel)
+        return answer(await run_in_threadpool(registry.promote, project, model, version, wanted), 202)
+
+    @router.post(version_ + "/remove")
+    async def remove(project: str, model: str, version: int, request: Request) -> Response:
+        wanted = await asked(request, requests.RemoveModel)
+        return answer(await run_in_threadpool(registry.remove, project, model, version, wanted))
