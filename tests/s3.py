@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from obstore.store import S3Store
 from conveyor.effects.ports import free_port
 
 KEY, SECRET, BUCKET = "conveyor-key", "conveyor-secret", "landing"
+_NUMBERS = itertools.count(1)
 _QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0")  # those have fixed ports
 
 
@@ -39,7 +41,7 @@ class S3Server:
         command = [
             str(Path(sys.executable).parent / "weed"), "server", f"-dir={self.folder}", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={self.port}", *words,
-            "-volume.max=20", "-master.volumeSizeLimitMB=64", *_QUIET,
+            "-volume.max=100", "-master.volumeSizeLimitMB=64", *_QUIET,
             *((f"-s3.config={self.folder / 'identities.json'}",) if keyed else ()),
         ]  # fmt: skip
         with (self.folder / "log").open("wb") as log:
@@ -60,9 +62,25 @@ class S3Server:
             "AWS_REGION": "us-east-1",
         }
 
-    def store(self) -> S3Store:
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to reach it by s3:// URLs."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    def prefix(self) -> str:
+        """A new part of the one bucket; each bucket takes volumes of its own, of which there are not many."""
+        return f"part-{next(_NUMBERS)}"
+
+    def store(self, prefix: str = "") -> S3Store:
         return S3Store(
             BUCKET,
+            prefix=prefix or None,
             access_key_id=KEY,
             secret_access_key=SECRET,
             endpoint=f"http://127.0.0.1:{self.port}",

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from obstore.store import MemoryStore
+from s3 import BUCKET, S3Server
 
 from conveyor.stores.data.backend import Backend
 from conveyor.stores.data.local import LocalBackend
 from conveyor.stores.data.objects import ObjectBackend
 from conveyor.stores.data.store import DataStore
-
-from .s3 import BUCKET, S3Server
 
 
 @pytest.fixture(scope="session")

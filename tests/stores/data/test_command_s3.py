@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from s3 import BUCKET, S3Server
+
 from .folders import read, write
-from .s3 import BUCKET, S3Server
 
 
 def data(place: Path, environment: dict[str, str], *words: str, code: int = 0) -> str:
@@ -22,7 +23,7 @@ def data(place: Path, environment: dict[str, str], *words: str, code: int = 0) -
 
 
 def test_a_remote_on_s3(s3_server: S3Server, tmp_path: Path) -> None:
-    url, environment = f"s3://{BUCKET}/{s3_server.prefix()}/team/data", s3_server.environment()
+    url, environment = f"s3://{BUCKET}/{s3_server.prefix()}/team/data", s3_server.environment
     files = {f"{number}.bin": os.urandom(5000) for number in range(100)}
     here, there = tmp_path / "here", tmp_path / "there"
     write(here / "images", files)
@@ -45,7 +46,7 @@ def test_a_remote_on_s3(s3_server: S3Server, tmp_path: Path) -> None:
 
 
 def test_a_store_on_s3(s3_server: S3Server, tmp_path: Path) -> None:
-    environment = s3_server.environment()
+    environment = s3_server.environment
     (tmp_path / ".conveyor").mkdir()
     (tmp_path / ".conveyor" / "settings.json").write_text(
         json.dumps({"objects_url": f"s3://{BUCKET}/{s3_server.prefix()}/objects", "api_port": 1, "public_port": 2})
