@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 
 from conveyor.domain.files_version import FilesVersion
-from conveyor.domain.reference import Reference, is_tag
+from conveyor.domain.reference import Reference, is_tag, newest_at
 from conveyor.errors import Conflict, CorruptObject, InputRejected, NotFound
 from conveyor.stores.data.backend import Backend
 
@@ -140,27 +140,20 @@ class Versions:
             ) from None
 
     def _live(self, project: str, name: str, moment: datetime | None) -> FilesVersion:
-        number = self.newest(project, name)
-        if moment is not None:
-            number = self._at(project, name, number, moment)
-        while number:
-            found = self.get(project, name, number)
-            if found.removed is None:
-                return found
-            number -= 1
-        when = f" at {moment.isoformat()}" if moment else ""
-        raise NotFound(f"there was no version of {name}{when}" if when else f"{name} has no version", hint=_HINT)
+        if moment is None:
+            _, found = self.tip(project, name)
+        else:
+            number = newest_at(moment, self.newest(project, name), lambda each: self._created(project, name, each))
+            found = self.get(project, name, number) if number else None
+        if found is None:
+            when = f"there was no version of {name} at {moment.isoformat()}" if moment else f"{name} has no version"
+            raise NotFound(when, hint=_HINT)
+        return found
 
-    def _at(self, project: str, name: str, newest: int, moment: datetime) -> int:
-        """The number that was the newest then; versions are created in the order of their numbers."""
-        low, high = 0, newest
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.get(project, name, middle).created <= moment:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _created(self, project: str, name: str, number: int) -> datetime | None:
+        """None for one that was removed: a moment names the newest that is still there."""
+        version = self.get(project, name, number)
+        return version.created if version.removed is None else None
 
     def _hint(self, version: FilesVersion) -> None:
         self._backend.put(f"{HEADS}{version.project}/{version.name}", [str(version.version).encode()])
