@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conveyor.errors import NotFound
-from conveyor.stores.data.backend import Backend
+from conveyor.errors import CorruptObject, NotFound
+from conveyor.stores.data.backend import Backend, Bytes
 
 
 def test_what_was_put_is_got_in_whole_and_in_parts(backend: Backend) -> None:
@@ -23,8 +25,25 @@ def test_what_was_put_is_got_in_whole_and_in_parts(backend: Backend) -> None:
     assert (item.key, item.size) == ("packs/ab/one", 5)
 
 
+def test_a_value_is_taken_over_in_pieces_whole_or_not_at_all(backend: Backend) -> None:
+    value = os.urandom((1 << 21) + 7)
+    backend.put("packs/ab/one", [value])
+    backend.take("packs/ab/two", len(value), backend.pieces("packs/ab/one"))
+    assert backend.get("packs/ab/two") == value
+
+    def broken() -> Iterator[Bytes]:
+        yield b"some of it"
+        raise CorruptObject("not what it should be", hint="")
+
+    for key in ("packs/ab/two", "packs/ab/three"):
+        with pytest.raises(CorruptObject):
+            backend.take(key, 100, broken())
+    assert backend.get("packs/ab/two") == value
+    assert {item.key for item in backend.list("packs/")} == {"packs/ab/one", "packs/ab/two"}
+
+
 def test_what_is_not_there_is_told(backend: Backend) -> None:
-    for ask in (backend.get, lambda key: backend.ranges(key, [(0, 1)])):
+    for ask in (backend.get, lambda key: backend.ranges(key, [(0, 1)]), lambda key: list(backend.pieces(key))):
         with pytest.raises(NotFound, match="no/where"):
             ask("no/where")
     assert backend.head("no/where") is None

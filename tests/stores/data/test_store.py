@@ -264,6 +264,23 @@ def test_versions_go_to_a_remote_and_come_back(store: DataStore, tmp_path: Path,
     assert store.versions.get("shop", "mine", 3) == replace(back.versions.get("shop", "images", 3), name="mine")
 
 
+def test_what_a_transfer_brought_is_stored_once(store: DataStore, tmp_path: Path, local: object) -> None:
+    here: DataStore = local("here")  # type: ignore[operator]
+    put(here, "mine", write(tmp_path / "mine", {"other": noise(2, 5000)}))
+    folder = write(tmp_path / "in", some())
+    put(store, "images", folder)
+    transfer(store, here, "shop", "images")
+    assert put(here, "again", folder).version.stored == 0
+    assert transfer(here, store, "shop", "again").bytes == 0
+    (pack,) = (item.key for item in store.backend.list("packs/"))
+    store.backend.put(pack, [store.backend.get(pack)[:-1]])  # cut off at the remote: sent again
+    assert transfer(here, store, "shop", "images").bytes == 0
+    put(here, "images", write(folder, some() | {"more": b"of it"}))
+    store.chunks.index.forget(store.chunks.index.packs())
+    assert transfer(here, store, "shop", "images").packs == 2
+    assert verify(store).report.damages == []
+
+
 def test_the_index_is_only_a_cache(store: DataStore, tmp_path: Path) -> None:
     files = some()
     version = put(store, "images", write(tmp_path / "in", files)).version

@@ -28,16 +28,17 @@ def _run(command: str, names: Sequence[str], to: str) -> int | None:
         from conveyor.cli.files import status
 
         return status.report(find_home(), names)
-    from conveyor.cli.files import folder, opening
-
-    if command == "add":
-        if opening.is_table(names[0]):
-            return None
-        folder.add(names[0], names[1:])
-    elif command == "checkout":
-        folder.checkout(names[0], to=to)
-    else:
+    if command == "push":
         from conveyor.cli.files import remotes
 
         remotes.push(names[0], to=to)
+        return 0
+    from conveyor.cli.files import folder, opening
+
+    if command == "checkout":
+        folder.checkout(names[0], to=to)
+    elif opening.is_table(names[0]):
+        return None
+    else:
+        folder.add(names[0], names[1:])
     return 0

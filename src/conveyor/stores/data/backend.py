@@ -7,7 +7,7 @@ does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -29,10 +29,17 @@ class Backend(Protocol):
     def put(self, key: str, parts: Sequence[Bytes]) -> None:
         """Writes the parts as one value, durable when it returns; readers see the old value or the new one."""
 
+    def take(self, key: str, size: int, pieces: Iterable[Bytes]) -> None:
+        """Like `put`, of pieces that are `size` bytes together, each used before the next one is asked for. Nothing is
+        written where they raise."""
+
     def create(self, key: str, value: bytes) -> bool:
         """Like `put`, only where there is no value yet: True for exactly one of any number of concurrent callers."""
 
     def get(self, key: str) -> bytes: ...
+
+    def pieces(self, key: str) -> Iterator[Bytes]:
+        """The value in pieces; each is valid until the next one is asked for."""
 
     def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Bytes]:
         """One part for each (offset, length); shorter than asked for where the value ends early."""

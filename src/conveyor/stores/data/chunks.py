@@ -71,7 +71,7 @@ class Chunks:
         fresh: dict[KnownPack, list[packs.Place]] = {}
         taken = 0
         for item in self.backend.list(packs.FOLDER):
-            name = _name(item.key)
+            name = packs.name_of(item.key)
             if name is None or name in known:
                 continue
             try:
@@ -87,7 +87,7 @@ class Chunks:
 
     def sync(self) -> None:
         """Makes the index tell of the packs that are there, and of no others."""
-        there = {name for item in self.backend.list(packs.FOLDER) if (name := _name(item.key)) is not None}
+        there = {name for item in self.backend.list(packs.FOLDER) if (name := packs.name_of(item.key)) is not None}
         self.index.forget(self.index.packs().keys() - there)
         self.refresh()
 
@@ -179,14 +179,6 @@ def _windows(places: Sequence[tuple[bytes, Found]]) -> Iterator[list[Span]]:
         held += place.stored
     if window:
         yield window
-
-
-def _name(key: str) -> bytes | None:
-    try:
-        name = bytes.fromhex(key.rpartition("/")[2])
-    except ValueError:
-        return None
-    return name if len(name) == 32 else None
 
 
 def lost(digest: bytes) -> NotFound:

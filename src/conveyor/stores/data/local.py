@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from conveyor.stores.data.backend import Bytes, Item
 
 _RESERVE = 64 * 1024 * 1024  # bytes that are always left free, on a disk that has them to spare
 _PARTS = 1000  # of one writev; the kernel takes 1024
+_PIECE = 1 << 20  # bytes
 _TEMP = "tmp"
 
 
@@ -28,14 +29,14 @@ class LocalBackend:
         return str(self._root)
 
     def put(self, key: str, parts: Sequence[Bytes]) -> None:
-        with self._written(parts) as temp:
-            target = self._target(key)
-            temp.replace(target)
-        sync_directory(target.parent)
+        self._place(key, sum(len(part) for part in parts), _joined(parts))
+
+    def take(self, key: str, size: int, pieces: Iterable[Bytes]) -> None:
+        self._place(key, size, ([piece] for piece in pieces))
 
     def create(self, key: str, value: bytes) -> bool:
         target = self._target(key)
-        with self._written([value]) as temp:
+        with self._written(len(value), [[value]]) as temp:
             try:
                 os.link(temp, target)
             except FileExistsError:
@@ -51,6 +52,16 @@ class LocalBackend:
     def get(self, key: str) -> bytes:
         try:
             return (self._root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing(key, self.url) from None
+
+    def pieces(self, key: str) -> Iterator[Bytes]:
+        """Through one buffer: memory that is new costs more than the bytes that are read into it."""
+        buffer = memoryview(bytearray(_PIECE))
+        try:
+            with (self._root / key).open("rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    yield buffer[:count]
         except (FileNotFoundError, NotADirectoryError):
             raise missing(key, self.url) from None
 
@@ -116,10 +127,15 @@ class LocalBackend:
                 sync_directory(each.parent)
         self._made.add(folder)
 
+    def _place(self, key: str, size: int, batches: Iterable[Sequence[Bytes]]) -> None:
+        with self._written(size, batches) as temp:
+            target = self._target(key)
+            temp.replace(target)
+        sync_directory(target.parent)
+
     @contextmanager
-    def _written(self, parts: Sequence[Bytes]) -> Iterator[Path]:
-        """A temporary file with the parts, on disk. The room is taken first, so that a full disk is known at once."""
-        size = sum(len(part) for part in parts)
+    def _written(self, size: int, batches: Iterable[Sequence[Bytes]]) -> Iterator[Path]:
+        """A temporary file with the batches, on disk. The room is taken first, so that a full disk is known at once."""
         self._make(self._root / _TEMP)
         temp = self._root / _TEMP / f"{os.getpid()}-{os.urandom(8).hex()}"
         self._room(size)
@@ -127,7 +143,7 @@ class LocalBackend:
             with self._told(size):
                 handle = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
                 try:
-                    _write(handle, parts, size)
+                    _write(handle, batches, size)
                     os.fsync(handle)
                 finally:
                     os.close(handle)
@@ -154,7 +170,13 @@ class LocalBackend:
             ) from error
 
 
-def _write(handle: int, parts: Sequence[Bytes], size: int) -> None:
+def _joined(parts: Sequence[Bytes]) -> Iterator[Sequence[Bytes]]:
+    """As many together as one call may write."""
+    for start in range(0, len(parts), _PARTS):
+        yield parts[start : start + _PARTS]
+
+
+def _write(handle: int, batches: Iterable[Sequence[Bytes]], size: int) -> None:
     if size > 1 << 20:  # one extent, and less for fsync to do: five times the speed on ext4
         with suppress(NotImplementedError):
             try:
@@ -162,8 +184,7 @@ def _write(handle: int, parts: Sequence[Bytes], size: int) -> None:
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                     raise
-    for start in range(0, len(parts), _PARTS):
-        batch = parts[start : start + _PARTS]
+    for batch in batches:
         wanted = sum(len(part) for part in batch)
         done = os.writev(handle, batch)
         if done < wanted:  # a signal, or more than the kernel takes at once

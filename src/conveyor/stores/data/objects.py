@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import obstore
@@ -34,6 +34,9 @@ class ObjectBackend:
         with self._told(key):
             obstore.put(self._store, key, b"".join(parts), use_multipart=False)
 
+    def take(self, key: str, size: int, pieces: Iterable[Bytes]) -> None:
+        self.put(key, [bytes(piece) for piece in pieces])
+
     def create(self, key: str, value: bytes) -> bool:
         with self._told(key):
             try:
@@ -45,6 +48,9 @@ class ObjectBackend:
     def get(self, key: str) -> bytes:
         with self._told(key):
             return bytes(obstore.get(self._store, key).bytes())
+
+    def pieces(self, key: str) -> Iterator[Bytes]:
+        yield self.get(key)
 
     def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Bytes]:
         if not spans:

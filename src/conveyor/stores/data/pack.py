@@ -53,6 +53,15 @@ def key_of(name: bytes) -> str:
     return f"{FOLDER}{text[:2]}/{text}"
 
 
+def name_of(key: str) -> bytes | None:
+    """The name of the pack under this key; None where it is no pack's."""
+    try:
+        name = bytes.fromhex(key.rpartition("/")[2])
+    except ValueError:
+        return None
+    return name if len(name) == 32 else None
+
+
 def assemble(chunks: Sequence[tuple[bytes, Bytes, int]]) -> Pack:
     """A pack of (digest, stored bytes, raw length); the bytes are not copied."""
     parts: list[Bytes] = [MAGIC, os.urandom(_SALT)]

@@ -36,9 +36,17 @@ class DataStore:
     def chunks(self) -> Chunks:
         """Opened when it is first needed: a log needs no index."""
         if self._chunks is None:
-            place = digest_of(self.backend.url.encode()).hex()[:16]
-            self._chunks = Chunks(self.backend, Index(self.cache / "index" / f"{place}.db"))
+            self._chunks = Chunks(self.backend, Index(self._index))
         return self._chunks
+
+    @property
+    def indexed(self) -> bool:
+        """Whether this machine has an index of it: the next use of one that it has not looks at all packs."""
+        return self._chunks is not None or self._index.exists()
+
+    @property
+    def _index(self) -> Path:
+        return self.cache / "index" / f"{digest_of(self.backend.url.encode()).hex()[:16]}.db"
 
     @property
     def reader(self) -> TreeReader:

@@ -5,7 +5,7 @@ A transfer that was cut off goes on where it stopped: what has arrived is found 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from blake3 import blake3
 from conveyor.domain.files_version import FilesVersion
 from conveyor.errors import Conflict, LeaseLost, NotFound
 from conveyor.stores.data import pack as packs
+from conveyor.stores.data.backend import Bytes
 from conveyor.stores.data.index import Found
 from conveyor.stores.data.reach import reach
 from conveyor.stores.data.store import DataStore
@@ -64,17 +65,18 @@ def _transfer(
     needed: set[bytes] = set()
     roots = (bytes.fromhex(version.root) for version in fresh if version.removed is None)
     reach(roots, source.reader, needed)
-    target.chunks.sync()
-    found = target.chunks.index.find(list(needed), target.condemned())
-    sent, single, size, used = _send(source, target, needed - found.keys(), progress)
-    used |= {place.pack for place in found.values()}
+    located = source.chunks.need(list(needed))
+    there = _there(source, target, located)
+    lacking = {digest: place for digest, place in located.items() if digest not in there}
+    sent, single, size, used = _send(source, target, lacking, progress)
+    used |= set(there.values())
     for version in fresh:
         copy = replace(version, name=other)
         if not target.commit(copy, used) and target.versions.get(project, other, version.version) != copy:
             raise _diverged(source, target, other, version.version)
-    there = target.versions.tags(project, other)
+    tags = target.versions.tags(project, other)
     for tag, number in source.versions.tags(project, name).items():
-        if there.get(tag) != number:
+        if tags.get(tag) != number:
             target.versions.tag(target.versions.get(project, other, number), tag, move=True)
     return Transferred(project, name, tuple(version.version for version in fresh), sent, single, size)
 
@@ -93,14 +95,37 @@ def _missing_versions(source: DataStore, target: DataStore, project: str, name: 
     return [source.versions.get(project, name, number) for number in range(common + 1, newest + 1)]
 
 
+def _there(source: DataStore, target: DataStore, located: Mapping[bytes, Found]) -> dict[bytes, bytes]:
+    """The pack at the target of each chunk that it has already.
+
+    A pack that was sent whole is the same on both sides, so that the index of the source tells what is in it; only
+    where there are others is the target's own index asked.
+    """
+    known = source.chunks.index.packs()
+    shared, others = set(), False
+    for item in target.backend.list(packs.FOLDER):
+        name = packs.name_of(item.key)
+        if name is not None and name in known and known[name].size == item.size:
+            shared.add(name)
+        else:
+            others = True
+    condemned = target.condemned()
+    shared -= condemned
+    there = {digest: place.pack for digest, place in located.items() if place.pack in shared}
+    if others:
+        target.chunks.sync()
+        rest = [digest for digest in located if digest not in there]
+        there |= {digest: place.pack for digest, place in target.chunks.index.find(rest, condemned).items()}
+    return there
+
+
 def _send(
-    source: DataStore, target: DataStore, lacking: Iterable[bytes], progress: Callable[[int, int], None]
+    source: DataStore, target: DataStore, lacking: Mapping[bytes, Found], progress: Callable[[int, int], None]
 ) -> tuple[int, int, int, set[bytes]]:
     """(packs, chunks, bytes) sent, and the packs at the target that have them."""
-    places = source.chunks.need(list(lacking))
     known = source.chunks.index.packs()
     by_pack: dict[bytes, list[tuple[bytes, Found]]] = {}
-    for digest, place in places.items():
+    for digest, place in lacking.items():
         by_pack.setdefault(place.pack, []).append((digest, place))
     whole, single = [], []
     for name, inside in by_pack.items():
@@ -108,14 +133,16 @@ def _send(
             whole.append(name)
         else:
             single += [digest for digest, _ in inside]
-    total = sum(known[name].size for name in whole) + sum(places[digest].stored for digest in single)
+    total = sum(known[name].size for name in whole) + sum(lacking[digest].stored for digest in single)
     done = 0
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for size in pool.map(lambda name: _copy(source, target, name), whole):
-            done += size
+        for name in pool.map(lambda name: _copy(source, target, name, known[name].size), whole):
+            if target.indexed:  # an index that is made later finds the pack by itself
+                target.chunks.index.add(known[name], source.chunks.index.chunks_of(name))
+            done += known[name].size
             progress(done, total)
-    if whole:
-        target.chunks.refresh()
+    if not single:
+        return len(whole), 0, done, set(whole)
     with Writer(target.chunks) as writer:
         for digest, raw in source.chunks.read(single):
             writer.add(digest, bytes(raw))
@@ -124,14 +151,20 @@ def _send(
     return len(whole), len(single), done + writer.stored, writer.used | set(whole)
 
 
-def _copy(source: DataStore, target: DataStore, name: bytes) -> int:
-    """One pack, checked on its way."""
+def _copy(source: DataStore, target: DataStore, name: bytes, size: int) -> bytes:
+    """One pack, checked on its way; its name."""
+
+    def checked() -> Iterator[Bytes]:
+        hasher = blake3()
+        for piece in source.backend.pieces(key):
+            hasher.update(piece)
+            yield piece
+        if hasher.digest() != name:
+            raise packs.damaged(name.hex(), "its bytes are not those of its name")
+
     key = packs.key_of(name)
-    raw = source.backend.get(key)
-    if blake3(raw).digest() != name:
-        raise packs.damaged(name.hex(), "its bytes are not those of its name")
-    target.backend.put(key, [raw])
-    return len(raw)
+    target.backend.take(key, size, checked())
+    return name
 
 
 def _diverged(source: DataStore, target: DataStore, name: str, number: int) -> Conflict:
