@@ -188,11 +188,17 @@ class Monitor:
         enough = sum(part.rows for part in due) >= model.monitor.rows or (due and until - since >= _LONGEST)
         if not enough:
             return
-        frame = self._joined(roots[0], version, due, since, until)
+        frame = self._joined(model, roots[0], version, due, since, until)
         self._measure(model, subject, build.project, frame, cursor, until, due)
 
     def _joined(
-        self, data: DataConfig, version: DatasetVersion, parts: list[PredictionPart], since: datetime, until: datetime
+        self,
+        model: ModelConfig,
+        data: DataConfig,
+        version: DatasetVersion,
+        parts: list[PredictionPart],
+        since: datetime,
+        until: datetime,
     ) -> pl.DataFrame:
         objects = self._context.objects
         assert data.label is not None
@@ -204,7 +210,7 @@ class Monitor:
         if not paths or predictions.is_empty():
             return predictions.with_columns(pl.lit(None, pl.Float64).alias("label")).clear()
         labels = pl.scan_parquet(paths).filter(_utc(data.time) <= until).select(data.key, data.label.column).collect()
-        return joined(predictions, labels, key=data.key, label=data.label.column)
+        return joined(predictions, labels, key=data.key, label=data.label.column, positive=model.positive)
 
     def _measure(
         self,

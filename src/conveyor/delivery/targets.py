@@ -12,6 +12,7 @@ from conveyor.config.settings import Settings
 from conveyor.delivery import secrets
 from conveyor.domain import wire
 from conveyor.domain.environment import path, placed
+from conveyor.domain.form import ONNX, form_of
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.preview import is_preview
 from conveyor.domain.project import RolloutConfig, ServiceConfig, WorkerConfig
@@ -129,12 +130,27 @@ def program(context: Context, target: Target, instance: Instance) -> Program:
 def _model_program(context: Context, target: Target, model: ModelVersion, instance: Instance, log: Path) -> Program:
     folder = _materialise(context, model)
     observations = _observations(context.settings, target.environment) / model.project / model.name / str(model.version)
+    python, environment = sys.executable, clean_environment()
+    cwd, trust = context.settings.home, []
+    if form_of(model.artifact) != ONNX:
+        # Its framework scores it, so it runs where the project's code runs; the project says which types it may hold.
+        part = target.build.part("")
+        envs = context.settings.envs / part.environment
+        cwd = context.settings.builds / part.tree
+        python, environment = str(envs / "bin" / "python"), clean_environment(envs) | {"PYTHONPATH": str(cwd)}
+        trust = [word for type_ in _trusted(target.build, model.name) for word in ("--trust", type_)]
     argv = (
-        *(sys.executable, "-m", "conveyor.serving", "--artifact", str(folder)),
+        *(python, "-m", "conveyor.serving", "--artifact", str(folder)),
         *("--name", model.name, "--version", str(model.version)),
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
+        *trust,
     )
-    return Program(instance.id, argv, context.settings.home, clean_environment(), log)
+    return Program(instance.id, argv, cwd, environment, log)
+
+
+def _trusted(build: Build, model: str) -> tuple[str, ...]:
+    config = build.config.models.get(model)
+    return config.trusted if config else ()
 
 
 def _observations(settings: Settings, environment: str) -> Path:
@@ -186,7 +202,10 @@ def _process(
 def _model(environment: str, build: Build, version: ModelVersion) -> Target:
     name = f"model.{version.name}"
     config = build.config.models.get(version.name)
-    content = digest_bytes(wire.to_json([version.version, version.artifact]))[:_DIGITS]
+    inputs: list[object] = [version.version, version.artifact]
+    if form_of(version.artifact) != ONNX:
+        inputs += [build.part(""), _trusted(build, version.name)]
+    content = digest_bytes(wire.to_json(inputs))[:_DIGITS]
     return Target(
         name=name,
         environment=environment,

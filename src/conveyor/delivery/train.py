@@ -11,6 +11,7 @@ from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_ro
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
 from conveyor.domain.evaluation import Evaluation
+from conveyor.domain.form import FILES, MANIFEST, artifact_of, form_of
 from conveyor.domain.gates.decide import decide
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
 from conveyor.domain.plan import edges_of
@@ -28,7 +29,6 @@ from conveyor.stores.records import Transaction
 
 KIND = "train"
 TRAIN, EVALUATE = "train", "evaluate"
-ARTIFACT = ("model.onnx", "model.json")
 
 
 def new_run(
@@ -98,7 +98,7 @@ class TrainRecipe:
             name=model.name,
             version=newest[0].version + 1 if newest else 1,
             status=ModelStatus.READY if passed else ModelStatus.REFUSED,
-            artifact={name: trained[name] for name in ARTIFACT},
+            artifact=artifact_of(trained),
             signature=manifest.signature,
             metrics=evaluation.metrics | ({} if evaluation.value is None else {model.metric: evaluation.value}),
             verdicts=verdicts,
@@ -140,6 +140,7 @@ class TrainRecipe:
             *(run for n in steps_before(build.config, model.inputs) if (run := build.config.steps[n].run)),
         ]
         asked = [model.params, model.features, model.window, model.gap, model.holdout, model.seed, model.metric]
+        asked += [model.positive] if model.positive else []
         params = wire.to_json(asked).decode()
         return cache_key(
             "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
@@ -213,6 +214,8 @@ class TrainRecipe:
             parity_tolerance=model.gates.parity_tolerance,
             seed=model.seed,
             rules=rules_of_features(build.config, model),
+            positive=model.positive,
+            trusted=model.trusted,
         )
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)
@@ -226,12 +229,13 @@ class TrainRecipe:
             live = live_model(tx, run.project, model.name)
         candidate = job / "candidate"
         candidate.mkdir(parents=True, exist_ok=True)
-        for name in ARTIFACT:
-            shutil.copyfile(objects.path(trained[name]), candidate / name)
+        artifact = artifact_of(trained)
+        for name, digest in artifact.items():
+            shutil.copyfile(objects.path(digest), candidate / name)
         against = None
         if live is not None:
-            files = {name: str(objects.path(live.artifact[name])) for name in ARTIFACT}
-            against = LiveModel(live.version, files["model.onnx"], files["model.json"])
+            files = {name: str(objects.path(digest)) for name, digest in live.artifact.items()}
+            against = LiveModel(live.version, files[FILES[form_of(files)]], files[MANIFEST])
         spec = EvaluateSpec(
             metric=model.metric,
             candidate=str(candidate),
@@ -242,8 +246,9 @@ class TrainRecipe:
             seed=model.seed,
             slices=model.slices,
             group=model.group,
+            trusted=model.trusted,
         )
-        outputs = " ".join(trained[name] for name in (*ARTIFACT, "holdout.parquet"))
+        outputs = " ".join((*artifact.values(), trained["holdout.parquet"]))
         how = wire.to_json(replace(spec, candidate="", holdout="", training="", live=None)).decode()
         key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how)
         return self._python(build, "evaluate", job, spec, key)

@@ -9,6 +9,7 @@ from typing import Any
 
 from conveyor.domain.contract import Rule
 from conveyor.domain.drift import Profile
+from conveyor.domain.form import ONNX
 from conveyor.domain.gate import Verdict
 
 
@@ -40,6 +41,7 @@ class Signature:
     score: Score
     key: str | None = None
     time: str | None = None
+    classes: tuple[str, ...] = ()  # in the order of the probabilities; empty: a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """`model.json`, which lies beside `model.onnx` in an artifact: all that a model server needs."""
+    """`model.json`, which lies beside the model in an artifact; the two are all that a model server needs."""
 
     signature: Signature
     example: Example
     profile: Profile
     framework: str
     rules: tuple[Rule, ...] = ()  # of the contract, those of columns that are features
+    form: str = ONNX
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The ONNX form against the native estimator, on the holdout."""
+    """The form that is kept against the native model, on the holdout."""
 
     rows: int
     max_abs_difference: float

@@ -204,6 +204,8 @@ class ModelConfig:
     slices: tuple[str, ...] = ()
     group: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    positive: str = ""
+    trusted: tuple[str, ...] = ()
     timeout: timedelta = timedelta(hours=6)
     gates: GatesConfig = GatesConfig()
     retrain: RetrainConfig = RetrainConfig()

@@ -13,12 +13,13 @@ from datetime import datetime
 
 from conveyor.domain.dataset import Part
 from conveyor.domain.erasure import Erasure
+from conveyor.domain.form import FILES, MANIFEST
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.state import Arrival, CachedStep, Quarantined
 
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 INTO_DATASETS = ("ingest", "fetch")
-LASTING = frozenset(("model.onnx", "model.json", "training.json", "evaluation.json"))
+LASTING = frozenset((*FILES.values(), MANIFEST, "training.json", "evaluation.json"))
 """Outputs of a training that hold no rows: what a model is, and what is said of it."""
 
 

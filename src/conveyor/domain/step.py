@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor.domain.erasure import ErasedKeys
+from conveyor.domain.form import ONNX
 from conveyor.domain.model import Parity
 from conveyor.domain.project import DataConfig, Rules
 
@@ -75,6 +76,8 @@ class TrainSpec:
     parity_tolerance: float = 1e-4
     seed: int = 0
     rules: Rules = field(default_factory=dict)  # of the datasets' contracts
+    positive: str = ""  # the class whose probability is the score; empty: 1 of 0 and 1
+    trusted: tuple[str, ...] = ()  # types that a model in skops' form may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +92,23 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """`OUT/training.json`. Beside it lie model.onnx, model.json (ModelManifest) and holdout.parquet."""
+    """`OUT/training.json`. Beside it lie the model in its form, model.json (ModelManifest) and holdout.parquet."""
 
     features: tuple[str, ...]
     training: Slice
     holdout: Slice
     parity: Parity
     framework: str
-    conversion: str  # how ONNX was reached: "float", or "double" where single precision was not enough
+    conversion: str  # how its form was reached: "float", or "double" where single precision was not enough, ...
     metric: str
-    value: float  # of the native estimator on the holdout
+    value: float | None  # of the native model on the holdout; None where it is not defined
     baseline: float | None
     train_seconds: float
     convert_seconds: float
     metrics: dict[str, float] = field(default_factory=dict)  # what user code logged
     baseline_name: str | None = None
+    form: str = ONNX
+    passed_over: str = ""  # why the form is not ONNX
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class LiveModel:
     """The live version, to be scored on the same holdout by its own manifest's feature order."""
 
     version: int
-    onnx: str
+    file: str  # the model, in the form that its manifest says
     manifest: str
 
 
@@ -120,7 +125,7 @@ class EvaluateSpec:
     """`OUT/evaluation.json` gets a conveyor.domain.evaluation.Evaluation."""
 
     metric: str
-    candidate: str  # folder with model.onnx and model.json
+    candidate: str  # folder with the model and model.json
     holdout: str  # holdout.parquet as train wrote it
     training: str  # training.json as train wrote it: parity and the baseline come from there
     live: LiveModel | None = None
@@ -130,6 +135,7 @@ class EvaluateSpec:
     slices: tuple[str, ...] = ()
     latency_calls: int = 300
     group: str | None = None  # whose rows belong together
+    trusted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

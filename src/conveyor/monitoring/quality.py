@@ -45,15 +45,16 @@ def scored(predictions: Sequence[Prediction]) -> pl.DataFrame:
     return frame.with_columns(pl.col("time", "at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
 
 
-def joined(predictions: pl.DataFrame, labels: pl.DataFrame, *, key: str, label: str) -> pl.DataFrame:
-    """Scored rows whose label is known, with it as "label" (Float64).
+def joined(
+    predictions: pl.DataFrame, labels: pl.DataFrame, *, key: str, label: str, positive: str = ""
+) -> pl.DataFrame:
+    """Scored rows whose label is known, with it as "label" (Float64); 1 is the class `positive` where one is named.
 
     `labels` may have more columns and null labels. A key that was scored or labelled more than once counts once, by
     the newest score and the last label. Keys are compared as text, which is what requests carry.
     """
-    known = labels.lazy().select(
-        pl.col(key).cast(pl.String).alias("key"), pl.col(label).cast(pl.Float64).alias("label")
-    )
+    truth = pl.col(label).cast(pl.String) == positive if positive else pl.col(label)
+    known = labels.lazy().select(pl.col(key).cast(pl.String).alias("key"), truth.cast(pl.Float64).alias("label"))
     known = known.drop_nulls().unique("key", keep="last")
     newest = predictions.lazy().sort("at", maintain_order=True).unique("key", keep="last", maintain_order=True)
     return newest.join(known, on="key", how="inner", maintain_order="left").collect()

@@ -9,7 +9,7 @@ import polars as pl
 from conveyor.domain.metric import METRICS
 from conveyor.domain.step import TrainSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import table
+from conveyor.sdk import slicing, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,6 @@ def baseline_scores(
         StandardScaler(),
         LogisticRegression(max_iter=1000, random_state=spec.seed),
     )
-    model.fit(table.numbers(training, features).to_numpy(), training[spec.label].cast(pl.Int8).to_numpy())
+    model.fit(table.numbers(training, features).to_numpy(), slicing.truth(training, spec).cast(pl.Int8).to_numpy())
     scored = model.predict_proba(table.numbers(holdout, features).to_numpy())
     return np.asarray(scored, dtype=np.float64)[:, 1]

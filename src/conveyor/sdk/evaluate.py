@@ -11,12 +11,15 @@ import polars as pl
 
 from conveyor.domain import statistics, wire
 from conveyor.domain.evaluation import Comparison, Evaluation
+from conveyor.domain.form import FILES
 from conveyor.domain.measures import paired
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import EvaluateSpec, LiveModel, TrainingReport
-from conveyor.errors import InputRejected
-from conveyor.sdk import onnx, process, table
+from conveyor.errors import InputRejected, Refused
+from conveyor.sdk import process, table
+from conveyor.sdk.forms.scorer import latency_p99_ms, score
+from conveyor.sdk.forms.table import open_model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(spec: EvaluateSpec) -> Evaluation:
-    """Everything the gates read. The candidate is scored from its ONNX file, as it will be served."""
+    """Everything the gates read. The candidate is scored from its file, as it will be served."""
     if spec.metric not in METRICS:
         raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
     holdout = pl.read_parquet(spec.holdout)
@@ -33,9 +36,9 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
     truth = holdout["__label__"].cast(pl.Float64).to_numpy()
     folder = Path(spec.candidate)
     manifest = wire.from_json((folder / "model.json").read_bytes(), ModelManifest)
-    session = onnx.session(str(folder / "model.onnx"))
+    model = open_model(manifest, folder / FILES[manifest.form], spec.trusted)
     rows = table.matrix(holdout, manifest.signature.features)
-    scores = onnx.score(session, rows, manifest.signature.score).astype(np.float64)
+    scores = score(model, rows, manifest.signature.score).astype(np.float64)
     classification = METRICS[spec.metric].classification
     comparison, not_compared = against_live(spec, holdout, truth, scores)
     return Evaluation(
@@ -44,7 +47,7 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
         rows=len(truth),
         positives=int((truth == 1).sum()) if classification else 0,
         metrics=all_metrics(truth, scores, classification),
-        latency_p99_ms=onnx.latency_p99_ms(session, rows, manifest.signature.score, spec.latency_calls),
+        latency_p99_ms=latency_p99_ms(model, rows, spec.latency_calls),
         single_feature_auc=single_feature_auc(truth, rows, manifest.signature.features) if classification else {},
         parity_max_abs_difference=training.parity.max_abs_difference,
         nonfinite_outputs=int((~np.isfinite(scores)).sum()),
@@ -110,12 +113,16 @@ def against_live(
     lacking = [name for name in live.signature.features if name not in holdout.columns]
     if lacking:
         return None, f"version {spec.live.version} needs {', '.join(lacking)}, which the features no longer give"
-    return compare(spec, holdout, truth, scores, score_live(spec.live, live, holdout), spec.live.version), ""
+    try:
+        other = score_live(spec.live, live, holdout, spec.trusted)
+    except Refused as error:
+        return None, f"version {spec.live.version} cannot be scored here: {error.message}"
+    return compare(spec, holdout, truth, scores, other, spec.live.version), ""
 
 
-def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame) -> Floats:
+def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame, trusted: tuple[str, ...]) -> Floats:
     rows = table.matrix(holdout, manifest.signature.features)
-    return onnx.score(onnx.session(live.onnx), rows, manifest.signature.score).astype(np.float64)
+    return score(open_model(manifest, Path(live.file), trusted), rows, manifest.signature.score).astype(np.float64)
 
 
 def against_baseline(spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats) -> Comparison | None:

@@ -12,7 +12,9 @@ from conveyor.domain.drift import Profile
 from conveyor.domain.model import Example, ModelManifest, Signature
 from conveyor.domain.monitor import NULL_SHARE
 from conveyor.domain.step import TrainSpec
-from conveyor.sdk import onnx, table
+from conveyor.errors import InputRejected
+from conveyor.sdk import table
+from conveyor.sdk.convert import Converted
 from conveyor.sdk.handlers.handler import Handler
 
 if TYPE_CHECKING:
@@ -25,19 +27,20 @@ if TYPE_CHECKING:
 def manifest_of(
     spec: TrainSpec,
     handler: Handler,
-    estimator: Any,
+    model: Any,
     features: tuple[str, ...],
+    classes: tuple[str, ...],
     training: pl.DataFrame,
     holdout: pl.DataFrame,
-    graph: bytes,
-    scores: Matrix,
+    made: Converted,
 ) -> ModelManifest:
-    """`training` rows by event time; `holdout` features as Float64; `scores` of the graph on the holdout."""
-    takes, gives = onnx.tensors(onnx.session(graph))
-    signature = Signature(features, takes, gives, onnx.score_of(gives), spec.key, spec.time)
-    example = example_of(handler, estimator, features, holdout, scores, spec.parity_tolerance)
-    profile = profile_of(features, training, scores)
-    return ModelManifest(signature, example, profile, handler.framework, rules_for(spec, features, training))
+    """`training` rows by event time; `holdout` features as Float64; `made` was compared on the holdout."""
+    takes, gives = made.scorer.inputs, made.scorer.outputs
+    signature = Signature(features, takes, gives, made.score, spec.key, spec.time, classes)
+    example = example_of(handler, model, features, holdout, made, spec.parity_tolerance)
+    profile = profile_of(features, training, made.scores)
+    rules = rules_for(spec, features, training)
+    return ModelManifest(signature, example, profile, handler.framework, rules, made.conversion.form)
 
 
 def rules_for(spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame) -> tuple[Rule, ...]:
@@ -49,22 +52,23 @@ def rules_for(spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame
 
 
 def example_of(
-    handler: Handler,
-    estimator: Any,
-    features: tuple[str, ...],
-    holdout: pl.DataFrame,
-    scores: Matrix,
-    tolerance: float,
+    handler: Handler, model: Any, features: tuple[str, ...], holdout: pl.DataFrame, made: Converted, tolerance: float
 ) -> Example:
     """The holdout row with the highest score: the one that a broken graph is least likely to give by chance.
 
-    JSON has no NaN, so gaps in that row are 0 and the estimator is asked again.
+    JSON has no NaN, so gaps in that row are 0 and the native model is asked again.
     """
     import numpy as np
 
-    at = int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))
+    at = int(np.argmax(np.where(np.isfinite(made.scores), made.scores, -np.inf)))
     row = holdout.slice(at, 1).fill_nan(0.0)
-    score = float(handler.score(estimator, row, features)[0])
+    given = handler.predict(model, row, features)
+    score = float(given[0, min(made.score.column or 0, given.shape[1] - 1)])
+    if not np.isfinite(score):
+        raise InputRejected(
+            f"the model's best score of {holdout.height} holdout rows is {score}, not a finite number",
+            hint="Look for missing values in the features, and impute them in the model's pipeline.",
+        )
     return Example(tuple(float(value) for value in row.row(0)), score, tolerance * max(1.0, abs(score)))
 
 

@@ -54,8 +54,21 @@ def first_time(frame: pl.LazyFrame, source: InputSpec) -> datetime:
     return utc(found)
 
 
-def measure(table: pl.DataFrame, label: str, range_: Range) -> Slice:
-    values = table.get_column(label)
+def truth(table: pl.DataFrame, spec: TrainSpec) -> pl.Series:
+    """The labels as numbers: 1 where the row is of the positive class, if one is named; else as they are."""
+    values = table.get_column(spec.label)
+    if spec.positive:
+        return (values.cast(pl.String) == spec.positive).cast(pl.Int8)
+    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+        raise InputRejected(
+            f"label {spec.label} is {values.dtype}, not a number",
+            hint='Say which class the score is the probability of: positive = "..." in conveyor.toml.',
+        )
+    return values
+
+
+def measure(table: pl.DataFrame, spec: TrainSpec, range_: Range) -> Slice:
+    values = truth(table, spec)
     positives = int((values == 1).sum()) if values.dtype.is_integer() or values.dtype == pl.Boolean else 0
     return Slice(range_.after, range_.until, table.height, positives)
 

@@ -1,7 +1,8 @@
-"""`python -m conveyor.sdk.train SPEC.json OUT`: slice by event time, train, convert to ONNX, compare."""
+"""`python -m conveyor.sdk.train SPEC.json OUT`: slice by event time, train, convert, compare."""
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from conveyor.domain import statistics, wire
+from conveyor.domain.form import FILES, MANIFEST
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import InputSpec, TrainingReport, TrainSpec
 from conveyor.errors import InputRejected
 from conveyor.sdk import functions, inputs, process, slicing, table
 from conveyor.sdk.baseline import baseline_scores
-from conveyor.sdk.convert import convert
-from conveyor.sdk.handlers.handler import Handler
+from conveyor.sdk.convert import convert, positive_of
+from conveyor.sdk.handlers.handler import Conversion, Handler
 from conveyor.sdk.handlers.table import handler_for
 from conveyor.sdk.manifest import manifest_of
 from conveyor.sdk.run import Run
@@ -44,12 +46,12 @@ class Rows:
 
 
 def train(spec: TrainSpec, out: Path) -> TrainingReport:
-    """Writes model.onnx, model.json and holdout.parquet into `out`."""
+    """Writes the model in its form, model.json and holdout.parquet into `out`."""
     if spec.metric not in METRICS:
         raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
     rows, run = read(spec), Run()
     counted = [
-        slicing.measure(part, spec.label, over)
+        slicing.measure(part, spec, over)
         for part, over in ((rows.training, rows.training_range), (rows.holdout, rows.holdout_range))
     ]
     classes = rows.training[spec.label].n_unique() if METRICS[spec.metric].classification else None
@@ -60,22 +62,24 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
     handler = handler_for(estimator, spec.function)
     features = features_of(spec, handler, estimator, rows.training.schema)
     holdout = table.numbers(rows.holdout, features)
-    native = handler.score(estimator, holdout, features)
+    labels = handler.classes(estimator)
+    positive = positive_of(labels, spec.positive)
+    given = handler.predict(estimator, holdout, features)
+    native = given[:, min(positive, given.shape[1] - 1)]
+    matrix = table.matrix(rows.holdout, features)
     began = time.perf_counter()
-    conversion, parity, scores = convert(
-        handler, estimator, features, table.matrix(rows.holdout, features), native, spec.parity_tolerance
-    )
+    made = convert(handler, estimator, features, matrix, given, spec.parity_tolerance, labels, positive, spec.trusted)
     convert_seconds = time.perf_counter() - began
-    manifest = manifest_of(spec, handler, estimator, features, rows.training, holdout, conversion.graph, scores)
+    manifest = manifest_of(spec, handler, estimator, features, labels, rows.training, holdout, made)
     simple = baseline_scores(spec, features, rows.training, rows.holdout)
-    keep(out, conversion.graph, manifest, holdout_frame(spec, features, rows.holdout, native, simple))
+    keep(out, made.conversion, manifest, holdout_frame(spec, features, rows.holdout, native, simple))
     return TrainingReport(
         features=features,
         training=counted[0],
         holdout=counted[1],
-        parity=parity,
+        parity=made.parity,
         framework=handler.framework,
-        conversion=conversion.how,
+        conversion=made.conversion.how,
         metric=spec.metric,
         value=judge(spec, rows.holdout, native),
         baseline=None if simple is None else judge(spec, rows.holdout, simple),
@@ -83,6 +87,8 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
         convert_seconds=convert_seconds,
         metrics=run.metrics,
         baseline_name=spec.baseline,
+        form=made.conversion.form,
+        passed_over=made.conversion.passed_over,
     )
 
 
@@ -162,22 +168,23 @@ def holdout_frame(
                 f"slice {name} is not a column of the training input; it has {', '.join(rows.columns)}",
                 hint="Keep the column in the step, or take it out of `slices`.",
             )
-    truth = pl.Int8 if METRICS[spec.metric].classification else pl.Float64
+    truth = slicing.truth(rows, spec).cast(pl.Int8 if METRICS[spec.metric].classification else pl.Float64)
     columns = [pl.col(name).cast(pl.Float32) for name in features]
     columns += [pl.col(name) for name in rows.columns if name not in (*features, spec.label)]
-    columns += [pl.col(spec.label).cast(truth).alias("__label__"), pl.col(spec.time).alias("__time__")]
+    columns += [pl.lit(truth).alias("__label__"), pl.col(spec.time).alias("__time__")]
     columns += [pl.col(spec.key).alias("__key__")] if spec.key and spec.key in rows.columns else []
     frame = rows.select(columns).with_columns(pl.Series("__native__", native, pl.Float64))
     return frame if simple is None else frame.with_columns(pl.Series("__baseline__", simple, pl.Float64))
 
 
-def judge(spec: TrainSpec, rows: pl.DataFrame, scores: Scores) -> float:
-    return statistics.compute(spec.metric, rows[spec.label].cast(pl.Float64).to_numpy(), scores)
+def judge(spec: TrainSpec, rows: pl.DataFrame, scores: Scores) -> float | None:
+    value = statistics.compute(spec.metric, slicing.truth(rows, spec).cast(pl.Float64).to_numpy(), scores)
+    return value if math.isfinite(value) else None
 
 
-def keep(out: Path, graph: bytes, manifest: ModelManifest, holdout: pl.DataFrame) -> None:
-    process.write(out / "model.onnx", graph)
-    process.write(out / "model.json", wire.to_json(manifest))
+def keep(out: Path, conversion: Conversion, manifest: ModelManifest, holdout: pl.DataFrame) -> None:
+    process.write(out / FILES[conversion.form], conversion.raw)
+    process.write(out / MANIFEST, wire.to_json(manifest))
     temporary = out / ".holdout.parquet"
     holdout.write_parquet(temporary, compression="zstd")
     temporary.rename(out / "holdout.parquet")

@@ -22,13 +22,14 @@ def _name(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m conveyor.serving", description="Serve one model version.")
-    parser.add_argument("--artifact", type=Path, required=True, help="directory with model.onnx and model.json")
+    parser.add_argument("--artifact", type=Path, required=True, help="directory with a model and its model.json")
     parser.add_argument("--name", type=_name, required=True)
     parser.add_argument("--version", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
+    parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
     given = parser.parse_args()
     try:
         serve(
@@ -39,6 +40,7 @@ def main() -> int:
             port=given.port,
             observations=given.observations,
             max_body=given.max_body,
+            trusted=tuple(given.trust),
         )
     except ConveyorError as error:
         print(f"conveyor.serving: {error.message}\n  {error.hint}", file=sys.stderr)

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from conveyor import __version__
 from conveyor.domain import wire
+from conveyor.domain.form import ONNX
+from conveyor.domain.model import Signature
 from conveyor.errors import ConveyorError, NotFound
 from conveyor.serving.http import Request, Response
 from conveyor.serving.inference import Answer, Inference
@@ -23,6 +25,7 @@ INLINE_BYTES = 32 * 1024  # bodies over this are worked in a thread, so that hea
 BATCH_THREADS = 2
 MARK_HEADER = b"x-conveyor-mark"
 SHADOW_HOST = b"-shadow"  # what Envoy puts behind the host name of a mirrored request
+_PLATFORMS = {ONNX: "onnx_onnxv1"}
 _JSON = b"content-type: application/json\r\n"
 _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 
@@ -125,15 +128,20 @@ def _mark(request: Request) -> str:
     return "shadow" if host.endswith(SHADOW_HOST) else ""
 
 
+def _parameters(signature: Signature) -> dict[str, list[str]]:
+    named = {"features": list(signature.features)}
+    return named | {"classes": list(signature.classes)} if signature.classes else named
+
+
 def _pages(model: LoadedModel, bases: tuple[str, ...]) -> dict[str, bytes]:
     """Answers that never change while the process lives: it is up only once the model has proved itself."""
     metadata = {
         "name": model.name,
         "versions": [str(model.version)],
-        "platform": "onnx_onnxv1",
+        "platform": _PLATFORMS.get(model.manifest.form, model.manifest.form),
         "inputs": wire.to_builtins(model.inputs),
         "outputs": wire.to_builtins(model.outputs),
-        "parameters": {"features": list(model.manifest.signature.features)},
+        "parameters": _parameters(model.manifest.signature),
     }
     static: dict[str, object] = {
         "/v2": {"name": "conveyor", "version": __version__, "extensions": ["model_list"]},

@@ -32,9 +32,10 @@ def serve(
     port: int,
     observations: Path,
     max_body: int = MAX_BODY_BYTES,
+    trusted: tuple[str, ...] = (),
 ) -> None:
     """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it."""
-    model = load(artifact, name=name, version=version)
+    model = load(artifact, name=name, version=version, trusted=trusted)
     try:
         observations.mkdir(parents=True, exist_ok=True)
     except OSError as error:

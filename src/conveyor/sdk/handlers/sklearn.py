@@ -6,14 +6,17 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from conveyor.errors import InputRejected, StepFailed
-from conveyor.sdk.handlers import boosting
+from conveyor.sdk.handlers import boosted, histograms, kept
 
 if TYPE_CHECKING:
     from conveyor.sdk.handlers.handler import Scores
 
+OPSETS = {"": 15, "ai.onnx.ml": 3}  # what the converters of boosted trees know as well
+
 
 class SklearnHandler:
     framework = "scikit-learn"
+    form = "skops"
 
     def accepts(self, estimator: Any) -> bool:
         return hasattr(estimator, "get_params") and hasattr(estimator, "predict") and hasattr(estimator, "fit")
@@ -28,26 +31,25 @@ class SklearnHandler:
             raise InputRejected("the returned estimator is not fitted", hint="Call fit before returning it.") from error
         return tuple(str(name) for name in getattr(estimator, "feature_names_in_", ()))
 
-    def score(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
-        import numpy as np
+    def classes(self, estimator: Any) -> tuple[str, ...]:
         from sklearn.base import is_classifier
 
-        rows = table.select(features)
-        given = rows if self.features(estimator) else rows.to_numpy()
         if not is_classifier(estimator):
-            return np.asarray(estimator.predict(given), dtype=np.float64).reshape(-1)
-        classes = tuple(estimator.classes_)
-        if len(classes) != 2:
-            raise InputRejected(
-                f"the classifier knows {len(classes)} class(es): {', '.join(map(str, classes))}",
-                hint="Two classes are supported; look whether the training window holds both.",
-            )
+            return ()
         if not hasattr(estimator, "predict_proba"):
             raise InputRejected(
                 f"{type(estimator).__name__} gives no probabilities",
                 hint="Use a classifier with predict_proba, such as by CalibratedClassifierCV.",
             )
-        return np.asarray(estimator.predict_proba(given), dtype=np.float64)[:, 1]
+        return tuple(map(str, estimator.classes_))
+
+    def predict(self, estimator: Any, table: Any, features: tuple[str, ...]) -> Scores:
+        import numpy as np
+
+        rows = table.select(features)
+        given = rows if self.features(estimator) else rows.to_numpy()
+        found = estimator.predict_proba(given) if self.classes(estimator) else estimator.predict(given)
+        return np.asarray(found, dtype=np.float64).reshape(len(rows), -1)
 
     def ways(self, estimator: Any) -> tuple[str, ...]:
         """A scaler in single precision moves a value across a tree's threshold now and then.
@@ -58,12 +60,15 @@ class SklearnHandler:
         if not getattr(estimator, "steps", None):
             return ("float",)
         last = estimator.steps[-1][1]
-        trees = any(hasattr(last, name) for name in ("tree_", "estimators_", "_predictors"))
+        trees = any(hasattr(last, name) for name in ("tree_", "estimators_", "_predictors")) or boosted.accepts(last)
         return ("double", "float") if trees else ("float", "double")
 
     def convert(self, estimator: Any, features: tuple[str, ...], how: str) -> bytes:
         positional = _by_position(estimator, features)
         return _convert(_widened(positional) if how == "double" else positional, len(features))
+
+    def save(self, estimator: Any) -> bytes:
+        return kept.dump(estimator)
 
 
 def _convert(estimator: Any, width: int) -> bytes:
@@ -71,6 +76,7 @@ def _convert(estimator: Any, width: int) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.base import is_classifier
 
+    boosted.register()
     options = {"zipmap": False} if is_classifier(estimator) else None
     try:
         with warnings.catch_warnings():
@@ -80,7 +86,8 @@ def _convert(estimator: Any, width: int) -> bytes:
                 initial_types=[("input", FloatTensorType([None, width]))],
                 options=options,
                 name="model",
-                **boosting.converters(),
+                target_opset=OPSETS,
+                **histograms.converters(),
             )
     except Exception as error:  # skl2onnx raises its own, RuntimeError, ValueError and more
         cause = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
