@@ -21,6 +21,7 @@ from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.fetch import Fetches, FetchRecipe
+from conveyor.delivery.files import Files
 from conveyor.delivery.ingest import IngestRecipe
 from conveyor.delivery.lineage_index import LineageIndex
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
@@ -53,6 +54,7 @@ from conveyor.engine.reconciler import Controller, Reconciler
 from conveyor.engine.runs import Runs
 from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS
+from conveyor.stores.data.opening import open_store
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
 from conveyor.stores.rowlog import RowLog
@@ -102,6 +104,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         PreviewRecipe(shared),
     ]
     rows = Rows(shared, RowLog(settings.rows, settings.rows_backlog_mb * 2**20))
+    files = Files(shared, open_store(settings.home, settings.objects_url).versions)
     controllers: list[Controller] = [
         Runs(shared, recipes),
         Previews(shared),
@@ -112,7 +115,8 @@ def control_plane(settings: Settings) -> ControlPlane:
         Arrivals(shared, rows),
         Buckets(shared, accept),
         Fetches(shared),
-        Retrain(shared, training),
+        files,
+        Retrain(shared, training, files),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),

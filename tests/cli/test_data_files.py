@@ -90,3 +90,17 @@ def test_a_declared_table_is_still_a_table(place: Path) -> None:
     assert "There is no Conveyor" in data(place, "add", "sales", "day1.csv", code=1)
     assert data(place, "add", "images", "images").startswith("images v1")
     assert (place / ".conveyor" / "data" / "head" / "shop" / "images").exists()
+
+
+def test_a_slip_of_the_pen_makes_no_dataset(place: Path) -> None:
+    (place / "conveyor.toml").write_text(
+        '[project]\nname = "shop"\n[data.transactions]\n[data.photos]\nkind = "files"\n'
+    )
+    for slip, near in (("transctions", "transactions"), ("photo", "photos")):
+        said = data(place, "add", slip, "day1.csv", code=1)
+        assert f"there is no dataset '{slip}' yet, and a project declares '{near}'" in said
+        assert "--new" in said
+    assert not (place / ".conveyor" / "data" / "head").exists()
+    assert data(place, "add", "photos", "images").startswith("photos v1: 3 files")
+    assert data(place, "add", "transctions", "day1.csv", "--new").startswith("transctions v1")
+    assert data(place, "add", "transctions", "day2.csv").startswith("transctions v2")  # it is there now

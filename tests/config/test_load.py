@@ -55,6 +55,28 @@ def test_defaults() -> None:
     assert load('[project]\nname = "x"').models == {}
 
 
+def test_files_and_pinned_data() -> None:
+    pictures = '[data.pictures]\nkind = "files"\n'
+    both = MINIMAL.replace('inputs = "data.rows"', 'inputs = ["data.rows@golden", "data.pictures@2026-05-01T06:30"]')
+    assert load(both + pictures).steps["a"].inputs == ("data.rows@golden", "data.pictures@2026-05-01T06:30")
+    assert problems(MINIMAL.replace('"data.rows"', '["data.rows@v0", "data.row@v1", "data.rows"]')) == (
+        "step.a.inputs: 'rows@v0' does not name a version: versions are counted from 1",
+        'step.a.inputs: there is no "data.row"; did you mean "data.rows"?',
+        'step.a.inputs: "data.rows" is there twice; a step of its own can read the other version',
+    )
+    assert problems(MINIMAL.replace('["step.a"]', '["step.a@v1"]')) == (
+        'model.fraud.inputs: there is no "step.a@v1"; did you mean "step.a"?',
+    )
+    first = MINIMAL.replace('["step.a"]', '["data.pictures", "step.a"]') + pictures + 'watch = "in/*"\n'
+    assert problems(first) == (
+        "data.pictures.watch: belongs to a table; a dataset of files grows by `conveyor data add`",
+        "model.fraud.inputs: the first input holds the rows to learn from; make them of the files in a step",
+    )
+    assert problems(MINIMAL + pictures.replace("files", "file")) == (
+        'data.pictures.kind: unknown kind "file"; did you mean "files"?',
+    )
+
+
 def test_all_at_once() -> None:
     found = problems(
         MINIMAL.replace('"shop"', "3")

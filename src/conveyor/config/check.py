@@ -10,12 +10,13 @@ from datetime import date
 from conveyor.config.check_model import check_model, check_rollout
 from conveyor.config.check_source import check_source
 from conveyor.config.demands import at_least, choice, function, positive
-from conveyor.config.graph import cycles, files, inputs, references, routes
+from conveyor.config.graph import check_inputs, cycles, files, references, routes
 from conveyor.config.problem import Place, Problem, nearest
 from conveyor.config.read import found
 from conveyor.domain.contract import RuleKind
 from conveyor.domain.project import (
     DATABASES,
+    KINDS,
     MODES,
     DataConfig,
     EnvironmentConfig,
@@ -62,6 +63,9 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
 
 def _data(data: DataConfig) -> Iterator[Problem]:
     at = ("data", data.name)
+    yield from choice((*at, "kind"), "kind", data.kind, KINDS)
+    if data.kind == "files":
+        yield from _files(at, data)
     for pattern in data.watch:
         yield from _pattern((*at, "watch"), pattern)
     yield from function((*at, "contract"), data.contract)
@@ -79,6 +83,14 @@ def _data(data: DataConfig) -> Iterator[Problem]:
     for column, rule in data.rules.items():
         for word, value in rule.items():
             yield from _rule((*at, "rules", column, word), word, value)
+
+
+def _files(at: Place, data: DataConfig) -> Iterator[Problem]:
+    for key in ("watch", "contract", "rules", "source", "query"):
+        if getattr(data, key):
+            yield Problem((*at, key), "belongs to a table; a dataset of files grows by `conveyor data add`")
+    if data.mode != "append":
+        yield Problem((*at, "mode"), "belongs to a table; each version of files stands for itself")
 
 
 def _pattern(at: Place, pattern: str) -> Iterator[Problem]:
@@ -128,7 +140,7 @@ def _step(step: StepConfig, config: ProjectConfig) -> Iterator[Problem]:
     if (step.run is None) == (step.command is None):
         yield Problem(at, "needs either `run` (a function) or `command` (a shell command), and not both")
     yield from function((*at, "run"), step.run)
-    yield from references((*at, "inputs"), step.inputs, inputs(config))
+    yield from check_inputs((*at, "inputs"), step.inputs, config)
     yield from at_least((*at, "retries"), step.retries, 0)
     yield from at_least((*at, "cpus"), step.cpus, 1)
     yield from at_least((*at, "memory_mb"), step.memory_mb, 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from conveyor.config.demands import at_least, choice, cron, fraction, function, positive
-from conveyor.config.graph import inputs, references, upstream
+from conveyor.config.graph import check_inputs, upstream
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
@@ -22,6 +22,7 @@ from conveyor.domain.project import (
     RetrainConfig,
     RolloutConfig,
 )
+from conveyor.domain.source import DATA, source
 
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
 
@@ -32,10 +33,15 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from choice((*at, "metric"), "metric", model.metric, METRICS)
     if not model.inputs:
         yield Problem((*at, "inputs"), "a model needs at least one input")
-    dangling = list(references((*at, "inputs"), model.inputs, inputs(config)))
+    dangling = list(check_inputs((*at, "inputs"), model.inputs, config))
     yield from dangling
     if model.inputs and not dangling:
         yield from upstream(model, config)
+        first = source(model.inputs[0])
+        if first.kind == DATA and config.data[first.name].kind == "files":
+            yield Problem(
+                (*at, "inputs"), "the first input holds the rows to learn from; make them of the files in a step"
+            )
     for key in ("window", "holdout", "timeout"):
         yield from positive((*at, key), getattr(model, key))
     yield from _gates((*at, "gates"), model.gates, model.metric)

@@ -7,12 +7,36 @@ from collections.abc import Iterable, Iterator
 from conveyor.config.problem import Place, Problem, nearest
 from conveyor.domain.plan import edges_of, order, step_of
 from conveyor.domain.project import ModelConfig, ProjectConfig
+from conveyor.domain.reference import parse
+from conveyor.domain.source import DATA, STEP, source
 from conveyor.errors import InputRejected
 
 
 def inputs(config: ProjectConfig) -> set[str]:
     """What steps and models may read."""
     return {f"data.{name}" for name in config.data} | {f"step.{name}" for name in config.steps}
+
+
+def check_inputs(at: Place, found: Iterable[str], config: ProjectConfig) -> Iterator[Problem]:
+    """Each names something to read; a dataset by a version of it too, and none twice in one list."""
+    seen: set[str] = set()
+    for reference in found:
+        one = source(reference)
+        pinned = one.kind == DATA and "@" in reference
+        place = reference.partition("@")[0] if pinned else reference
+        yield from references(at, (place,), inputs(config))
+        if pinned and one.name in config.data:
+            yield from _pin(at, f"{one.name}@{one.which}")
+        if place in seen:
+            yield Problem(at, f'"{place}" is there twice; a step of its own can read the other version')
+        seen.add(place)
+
+
+def _pin(at: Place, reference: str) -> Iterator[Problem]:
+    try:
+        parse(reference)
+    except InputRejected as error:
+        yield Problem(at, error.message)
 
 
 def references(at: Place, found: Iterable[str], known: set[str]) -> Iterator[Problem]:
@@ -74,11 +98,11 @@ def upstream(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
         if reference in seen:
             continue
         seen.add(reference)
-        kind, _, name = reference.partition(":")[0].partition(".")
-        if kind == "data" and name in config.data:
-            sources.append(config.data[name])
-        elif kind == "step" and name in config.steps:
-            waiting.extend(config.steps[name].inputs)
+        one = source(reference)
+        if one.kind == DATA and one.name in config.data:
+            sources.append(config.data[one.name])
+        elif one.kind == STEP and one.name in config.steps:
+            waiting.extend(config.steps[one.name].inputs)
     at = ("model", model.name, "inputs")
     if not any(source.label for source in sources):
         yield Problem(at, "none of the datasets behind them has a `label` to learn")

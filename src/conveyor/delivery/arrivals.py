@@ -14,7 +14,7 @@ from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
 from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
-from conveyor.errors import NotFound
+from conveyor.errors import Conflict, NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
 from conveyor.stores.records import Transaction
 
@@ -127,6 +127,17 @@ def _batch(waiting: list[Arrival]) -> list[Arrival]:
 def _runs(tx: Transaction, run: str) -> bool:
     found = tx.get(RUNS, run)
     return found is not None and found.state is RunState.RUNNING
+
+
+def table_of(build: Build | None, project: str, dataset: str) -> DataConfig:
+    """As `configured`, of a dataset that has rows. Raises Conflict for one of files."""
+    found = configured(build, project, dataset)
+    if found.kind == "files":
+        raise Conflict(
+            f"{dataset} is a dataset of files: it has no rows",
+            hint=f"`conveyor data add {dataset} PATH` adds files, `conveyor data checkout {dataset}` gets them back.",
+        )
+    return found
 
 
 def configured(build: Build | None, project: str, dataset: str) -> DataConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from conveyor.delivery.arrivals import configured
+from conveyor.delivery.arrivals import table_of
 from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
 from conveyor.domain.contract import inline_of
 from conveyor.domain.dataset import DatasetVersion
@@ -47,5 +47,5 @@ class ContractDesk:
 
     def _found(self, project: str, dataset: str) -> tuple[DataConfig, DatasetVersion | None]:
         with self._context.records.read() as tx:
-            data = configured(latest_build(tx, project), project, dataset)
+            data = table_of(latest_build(tx, project), project, dataset)
             return data, latest_data(tx, project, dataset)

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import replace
 
 from conveyor.delivery import sweep
-from conveyor.delivery.arrivals import configured
+from conveyor.delivery.arrivals import table_of
 from conveyor.delivery.erasing import Found, Hits, Plan, Planner, Subject, counted, look, subject_of
 from conveyor.delivery.lookup import latest_build
 from conveyor.delivery.quarantine import put
@@ -20,6 +20,7 @@ from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import DataConfig
 from conveyor.domain.references import reads
 from conveyor.domain.run import RunState
+from conveyor.domain.source import versions_of
 from conveyor.domain.state import Act
 from conveyor.domain.step import TrainingReport
 from conveyor.domain.views import Message
@@ -40,7 +41,7 @@ class EraseDesk:
 
     def past(self, project: str, dataset: str) -> list[Erasure]:
         with self._context.records.read() as tx:
-            configured(latest_build(tx, project), project, dataset)
+            table_of(latest_build(tx, project), project, dataset)
             return tx.find(ERASURES, where={"dataset": f"{project}/{dataset}"}, limit=1000)
 
     def lift(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
@@ -63,7 +64,7 @@ class EraseDesk:
         """Raises Conflict when the dataset changes again and again while its rows are looked through."""
         for _ in range(_TRIES):
             with self._context.records.read() as tx:
-                data = configured(latest_build(tx, project), project, dataset)
+                data = table_of(latest_build(tx, project), project, dataset)
                 found = look(tx, f"{project}/{dataset}")
             subject = subject_of(found.versions[-1] if found.versions else None, request.column, request.value)
             view = self._once(project, data, found, subject, request)
@@ -157,9 +158,9 @@ class EraseDesk:
             versions = [
                 version
                 for version in tx.find(MODEL_VERSIONS, limit=100_000, newest=False)
-                if version.project == project and version.data.get(data.name) in plan.hits
+                if version.project == project and not versions_of(version.data, data.name).isdisjoint(plan.hits)
             ]
-            return tuple(self._model(tx, data, version, plan.hits[version.data[data.name]]) for version in versions)
+            return tuple(self._model(tx, data, version, _hits(version, data, plan)) for version in versions)
 
     def _model(self, tx: Transaction, data: DataConfig, version: ModelVersion, hits: list[Hits]) -> TouchedModel:
         """Exact where the dataset is the training's first input, and its report says which rows it cut."""
@@ -182,3 +183,9 @@ class EraseDesk:
             training=counted(hits, cut.training.after, cut.training.until),
             holdout=counted(hits, cut.holdout.after, cut.holdout.until),
         )
+
+
+def _hits(version: ModelVersion, data: DataConfig, plan: Plan) -> list[Hits]:
+    """In all versions of the dataset that the model was trained on; the same object in two of them is hit once."""
+    found = (plan.hits.get(number, []) for number in sorted(versions_of(version.data, data.name)))
+    return list({id(hits): hits for each in found for hits in each}.values())

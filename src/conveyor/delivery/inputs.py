@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from conveyor.domain.dataset import DatasetVersion, Manifest, known_until
 from conveyor.domain.plan import edges_of, order, step_of
 from conveyor.domain.project import DataConfig, ProjectConfig
 from conveyor.domain.run import Run
+from conveyor.domain.source import DATA, Source, source
 from conveyor.domain.step import InputSpec
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict
@@ -30,6 +32,7 @@ class Resolved:
 
     spec: InputSpec
     content: str
+    root: str = ""  # of a dataset of files: the tree that its folder is made of
 
 
 def steps_before(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,12 +41,16 @@ def steps_before(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[str, .
     return order(edges_of(config.steps), wanted) if wanted else ()
 
 
-def datasets_of(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[DataConfig, ...]:
-    """The datasets that these inputs come from, directly or through steps; the one with a label first."""
+def sources_of(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[Source, ...]:
+    """The datasets that these inputs come from, as they are named, also through steps; one with a label first."""
     references = [*inputs, *(i for name in steps_before(config, inputs) for i in config.steps[name].inputs)]
-    names = dict.fromkeys(ref.partition(".")[2] for ref in references if ref.startswith("data."))
-    found = [config.data[name] for name in names]
-    return tuple(sorted(found, key=lambda data: data.label is None))
+    found = dict.fromkeys(one for one in map(source, references) if one.kind == DATA)
+    return tuple(sorted(found, key=lambda one: config.data[one.name].label is None))
+
+
+def datasets_of(config: ProjectConfig, inputs: tuple[str, ...]) -> tuple[DataConfig, ...]:
+    """Those of `sources_of`, each once, whichever of its versions are read."""
+    return tuple(config.data[name] for name in dict.fromkeys(one.name for one in sources_of(config, inputs)))
 
 
 def labels_known_until(data: DataConfig, version: DatasetVersion) -> datetime | None:
@@ -69,22 +76,28 @@ def _rows_until(manifest: Manifest, until: datetime) -> Iterator[int]:
 class Inputs:
     """Resolves references for one run: dataset versions are fixed by the run, step outputs come from its steps."""
 
-    def __init__(self, context: Context, config: ProjectConfig, run: Run) -> None:
+    def __init__(self, context: Context, config: ProjectConfig, run: Run, folders: Path = Path("inputs")) -> None:
+        """`folders`: where the step that asks is to find datasets of files."""
+        self._folders = folders
         self._context = context
         self._config = config
         self._run = run
 
     def resolve(self, reference: str) -> Resolved:
-        kind, _, name = reference.partition(".")
-        return self._data(name) if kind == "data" else self._step(*name.partition(":")[::2])
+        one = source(reference)
+        return self._data(one) if one.kind == DATA else self._step(one.name, one.file)
 
-    def version(self, dataset: str) -> DatasetVersion:
-        number = self._run.params["data"][dataset]
+    def version(self, one: Source) -> DatasetVersion:
+        number = self._run.params["data"][one.key]
         with self._context.records.read() as tx:
-            return tx.need(DATASET_VERSIONS, f"{self._run.project}/{dataset}@{number}")
+            return tx.need(DATASET_VERSIONS, f"{self._run.project}/{one.name}@{number}")
 
-    def _data(self, name: str) -> Resolved:
-        data, version = self._config.data[name], self.version(name)
+    def _data(self, one: Source) -> Resolved:
+        name, data, version = one.name, self._config.data[one.name], self.version(one)
+        if version.root:
+            return Resolved(
+                InputSpec(name, (), folder=str(self._folders / name)), f"files {version.root}", version.root
+            )
         manifest = manifest_of(self._context.objects, version)
         until = labels_known_until(data, version)
         spec = InputSpec(
@@ -105,8 +118,8 @@ class Inputs:
                 f"step {name} left no {file or OUTPUT}; it left {', '.join(outputs) or 'nothing'}",
                 hint="A command step writes it into $CONVEYOR_OUTPUT; step.NAME:FILE names another output.",
             )
-        roots = datasets_of(self._config, (f"step.{name}",))
-        root = roots[0] if roots else DataConfig("")
+        roots = sources_of(self._config, (f"step.{name}",))
+        root = self._config.data[roots[0].name] if roots else DataConfig("")
         path = self._context.objects.path(outputs[wanted])
         # A step may drop the label: what it made has none to mask. A model's first input must have kept it.
         columns = pl.read_parquet_schema(path) if root.label and wanted.endswith(".parquet") else {}
@@ -117,7 +130,7 @@ class Inputs:
             time=root.time,
             key=root.key,
             label=label.column if label else None,
-            known_until=labels_known_until(root, self.version(root.name)) if label else None,
+            known_until=labels_known_until(root, self.version(roots[0])) if label else None,
         )
         return Resolved(spec, f"step {outputs[wanted]}")
 

@@ -13,6 +13,7 @@ from conveyor.domain.dataset import DatasetVersion, Manifest, Part
 from conveyor.domain.lineage import ALWAYS, Kind, Lineage, Node, months, overlaps, walk
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.release import Release
+from conveyor.domain.source import read_of
 from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
@@ -135,7 +136,7 @@ class _Walk:
 
     def _causes(self, node: Node) -> Iterator[Node]:
         model = self._tx.get(MODEL_VERSIONS, node.name)
-        for name, number in (model.data if model else {}).items():
+        for name, number in read_of(model.data if model else {}):
             version = self._tx.get(DATASET_VERSIONS, f"{self._project}/{name}@{number}")
             if version is None:
                 continue
@@ -232,10 +233,9 @@ def _time(value: Any) -> datetime:
 def _data(version: DatasetVersion) -> Node:
     files = f", with {', '.join(version.sources[:3])}" if version.sources else ""
     more = f" and {len(version.sources) - 3} more" if len(version.sources) > 3 else ""
-    figures = {"version": version.version, "rows": version.rows, "sources": list(version.sources)}
-    return Node(
-        f"data/{version.id}", Kind.DATA, version.id, f"{version.rows:,} rows{files}{more}", version.created, figures
-    )
+    figures = {"version": version.version, version.things: version.rows, "sources": list(version.sources)}
+    said = f"{version.rows:,} {version.things}{files}{more}"
+    return Node(f"data/{version.id}", Kind.DATA, version.id, said, version.created, figures)
 
 
 def _release(release: Release) -> Node:

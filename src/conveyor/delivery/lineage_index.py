@@ -9,6 +9,7 @@ from conveyor.domain import wire
 from conveyor.domain.events import Event
 from conveyor.domain.lineage import ALWAYS, Link, Served, months
 from conveyor.domain.model import ModelVersion
+from conveyor.domain.source import read_of
 from conveyor.domain.state import Cursor
 from conveyor.domain.step import TrainingReport
 from conveyor.engine.context import Context
@@ -99,7 +100,7 @@ class LineageIndex:
     def _trained(self, tx: Transaction, version: ModelVersion) -> None:
         """By dataset version, and by each month of event time that it was trained or judged on."""
         spans = self._spans(tx, version)
-        for name, number in version.data.items():
+        for name, number in read_of(version.data):
             dataset = f"{version.project}/{name}"
             _link(tx, by_version(f"{dataset}@{number}"), version.id)
             data: dict[str, Any] = {"version": number, **spans}

@@ -54,7 +54,7 @@ def latest_data(tx: Transaction, project: str, dataset: str) -> DatasetVersion |
 
 
 def manifest_of(objects: Objects, version: DatasetVersion | None) -> Manifest:
-    return Manifest() if version is None else wire.from_json(objects.get(version.manifest), Manifest)
+    return Manifest() if version is None or version.root else wire.from_json(objects.get(version.manifest), Manifest)
 
 
 def live_release(tx: Transaction, environment: Environment | None) -> Release | None:

@@ -12,6 +12,7 @@ from conveyor.domain import openlineage
 from conveyor.domain.events import Event
 from conveyor.domain.openlineage import Data, Source
 from conveyor.domain.run import Run, RunState
+from conveyor.domain.source import read_of
 from conveyor.domain.state import Cursor
 from conveyor.effects.openlineage import deliver
 from conveyor.engine.context import Context
@@ -105,7 +106,7 @@ class OpenLineage:
 
     def _data(self, tx: Transaction, run: Run) -> tuple[list[Data], list[Data]]:
         if run.kind == "train":
-            found = (tx.get(DATASET_VERSIONS, f"{run.project}/{n}@{v}") for n, v in run.params["data"].items())
+            found = (tx.get(DATASET_VERSIONS, f"{run.project}/{n}@{v}") for n, v in read_of(run.params["data"]))
             version = str(run.result.get("version", ""))
             return [Data.of(each) for each in found if each], [Data(f"model.{run.params['model']}", version)]
         dataset = run.params["dataset"]

@@ -8,18 +8,21 @@ from datetime import datetime, timedelta
 from cronsim import CronSim
 
 from conveyor.delivery import train
-from conveyor.delivery.inputs import datasets_of, labelled_rows, labels_known_until
-from conveyor.delivery.lookup import Builds, latest_build, latest_data, live_model, manifest_of, open_runs
+from conveyor.delivery.files import Files
+from conveyor.delivery.inputs import labelled_rows, labels_known_until, sources_of
+from conveyor.delivery.lookup import Builds, latest_build, live_model, manifest_of, open_runs
 from conveyor.domain import governor
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
 from conveyor.domain.governor import Ending, Facts, GovernorRecord, GovernorState, Trigger, TriggerKind
-from conveyor.domain.project import ModelConfig
+from conveyor.domain.model import ModelVersion
+from conveyor.domain.project import ModelConfig, ProjectConfig
 from conveyor.domain.release import Build
+from conveyor.domain.source import Source
 from conveyor.domain.state import Cursor
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
-from conveyor.stores.collections import CURSORS, GOVERNORS, MODEL_VERSIONS, RUNS
+from conveyor.stores.collections import CURSORS, DATASET_VERSIONS, GOVERNORS, MODEL_VERSIONS, RUNS
 from conveyor.stores.records import Transaction
 
 _EVERY = 0.5
@@ -41,8 +44,9 @@ _ENOUGH = 0.95  # of the span that a first training needs; a day's last row is n
 class Retrain:
     name = "governor"
 
-    def __init__(self, context: Context, recipe: train.TrainRecipe) -> None:
+    def __init__(self, context: Context, recipe: train.TrainRecipe, files: Files) -> None:
         self._context = context
+        self._files = files
         self._recipe = recipe
         self._builds = Builds(context)
         self._seen = -1  # the records' revision at the last look
@@ -85,10 +89,11 @@ class Retrain:
     ) -> GovernorState:
         subject = f"{build.project}/{model.name}"
         if event.type == "data.version_created":
-            names = {f"data/{build.project}/{data.name}" for data in datasets_of(build.config, model.inputs)}
-            if event.subject not in names:
+            sources = sources_of(build.config, model.inputs)
+            if event.subject not in {f"data/{build.project}/{one.name}" for one in sources if not one.which}:
                 return state
-            detail = f"{event.data['new_rows']:,} rows arrived as version {event.data['version']}"
+            things = "files were added, changed or deleted" if event.data.get("kind") == "files" else "rows arrived"
+            detail = f"{event.data['new_rows']:,} {things} as version {event.data['version']}"
             return governor.noticed(state, Trigger(TriggerKind.DATA, event.time, detail))
         if event.type == "build.ready":
             return self._code(tx, state, event, build, model)
@@ -163,20 +168,23 @@ class Retrain:
     def _facts(
         self, tx: Transaction, record: GovernorRecord, build: Build, model: ModelConfig, now: datetime
     ) -> tuple[Facts, dict[str, DatasetVersion]]:
-        needed = datasets_of(build.config, model.inputs)
-        found = {data.name: latest_data(tx, build.project, data.name) for data in needed}
-        versions = {name: version for name, version in found.items() if version is not None}
+        needed = sources_of(build.config, model.inputs)
+        found = {one.key: self._files.find(tx, build, one) for one in needed}
+        versions = {key: version for key, version in found.items() if version is not None}
         newest = tx.find(MODEL_VERSIONS, where={"model": record.id}, limit=1)
         running = open_runs(tx, train.KIND, record.id)
-        short = "" if len(versions) == len(needed) else f"dataset {min(set(found) - set(versions))} has no rows yet"
+        lacking = [one for one in needed if one.key not in versions]
+        short = _lacking(build.config, lacking[0]) if lacking else ""
         rows = 0
-        if needed and needed[0].name in versions:
-            version = versions[needed[0].name]
-            until = labels_known_until(needed[0], version)
-            rows = labelled_rows(manifest_of(self._context.objects, version), until)
+        if needed and needed[0].key in versions:
+            version = versions[needed[0].key]
+            until = labels_known_until(build.config.data[needed[0].name], version)
+            if not version.root:
+                rows = labelled_rows(manifest_of(self._context.objects, version), until)
+                rows -= newest[0].rows if newest else 0
             short = short or _short(model, version, until)
         facts = Facts(
-            new_rows=rows - newest[0].rows if newest else rows,
+            new_rows=rows + _touched(tx, versions, newest[0] if newest else None),
             since_version=newest[0].version if newest else None,
             in_flight=running[0].id if running else "",
             due=_due(model.retrain.schedule, record.ticked, now),
@@ -209,6 +217,23 @@ def _ending(event: Event) -> Ending:
     if event.type == "run.failed":
         return Ending.FAILED
     return Ending.READY if event.data["result"].get("status") == "ready" else Ending.REFUSED
+
+
+def _lacking(config: ProjectConfig, one: Source) -> str:
+    if one.which:
+        return f"dataset {one.name} has no version {one.which}"
+    return f"dataset {one.name} has no {'files' if config.data[one.name].kind == 'files' else 'rows'} yet"
+
+
+def _touched(tx: Transaction, versions: dict[str, DatasetVersion], newest: ModelVersion | None) -> int:
+    """Files added, changed or deleted since the newest version of the model was trained."""
+    count = 0
+    for key, version in versions.items():
+        if version.root and "@" not in key:  # what is pinned brings nothing new
+            before = newest.data.get(key) if newest else None
+            known = tx.get(DATASET_VERSIONS, f"{version.dataset}@{before}") if before else None
+            count += abs(version.touched - (known.touched if known else 0))
+    return count
 
 
 def _short(model: ModelConfig, version: DatasetVersion, until: datetime | None) -> str:

@@ -11,7 +11,7 @@ from conveyor.domain.project import DataConfig
 from conveyor.domain.rows import MEDIA, MOST_KEYS, REMEMBERED, RowKeys, RowsTaken
 from conveyor.domain.state import Arrival, Project
 from conveyor.engine.context import Context
-from conveyor.errors import InputRejected, NotFound
+from conveyor.errors import Conflict, InputRejected, NotFound
 from conveyor.sdk import rows as checks
 from conveyor.stores.collections import ARRIVALS, PROJECTS, ROW_KEYS
 from conveyor.stores.records import Transaction
@@ -76,6 +76,8 @@ class Rows:
                 if build is None or dataset not in build.config.data:
                     names = ", ".join(sorted(build.config.data)) if build else "none: nothing was pushed yet"
                     raise NotFound(f"there is no dataset {dataset[:80]!r}", hint=f"Declared are: {names}.")
+                if build.config.data[dataset].kind == "files":
+                    raise Conflict(f"{dataset} is a dataset of files: it takes no rows", hint="Send rows to a table.")
                 newest = latest_data(tx, named, dataset)
             known = self._schemas[project, dataset] = (named, newest.schema if newest else None)
         return known

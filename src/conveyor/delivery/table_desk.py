@@ -90,7 +90,7 @@ class TableDesk:
         return resolve(tx, project, parse(f"{dataset}@{which}")).version if which else None
 
     def _config(self, tx: Transaction, project: str, dataset: str) -> DataConfig:
-        return arrivals.configured(latest_build(tx, project), project, dataset)
+        return arrivals.table_of(latest_build(tx, project), project, dataset)
 
 
 def resolve(tx: Transaction, project: str, reference: Reference) -> DatasetVersion:

@@ -7,7 +7,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from conveyor.delivery.inputs import Inputs, cache_key, datasets_of, labelled_rows, labels_known_until, steps_before
+from conveyor.delivery.inputs import (
+    Inputs,
+    Resolved,
+    cache_key,
+    datasets_of,
+    labelled_rows,
+    labels_known_until,
+    sources_of,
+    steps_before,
+)
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
 from conveyor.domain.evaluation import Evaluation
@@ -25,6 +34,7 @@ from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
 from conveyor.errors import Conflict
 from conveyor.stores.collections import BUILDS, MODEL_VERSIONS
+from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
@@ -72,7 +82,7 @@ class TrainRecipe:
         with context.records.read() as tx:
             build = tx.need(BUILDS, run.params["build"])
         model = build.config.models[run.params["model"]]
-        inputs = Inputs(context, build.config, run)
+        inputs = Inputs(context, build.config, run, job / "inputs")
         if step.name == TRAIN:
             return self._train(build, model, inputs, job)
         if step.name == EVALUATE:
@@ -147,10 +157,11 @@ class TrainRecipe:
         )
 
     def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[datetime | None, int]:
-        data = datasets_of(config, model.inputs)[0]
-        version = Inputs(self._context, config, run).version(data.name)
-        until = labels_known_until(data, version)
-        return until, labelled_rows(manifest_of(self._context.objects, version), until)
+        first = sources_of(config, model.inputs)[0]
+        version = Inputs(self._context, config, run).version(first)
+        until = labels_known_until(config.data[first.name], version)
+        manifest = manifest_of(self._context.objects, version)
+        return until, version.rows if version.root else labelled_rows(manifest, until)
 
     def _python(self, build: Build, module: str, job: Path, spec: object, key: str | None) -> Command:
         settings = self._context.settings
@@ -170,7 +181,7 @@ class TrainRecipe:
             code = code_digest(self._context.settings.builds / build.tree, config.run)
             key = cache_key(f"step {config.run}", code, build.environment, config.params, resolved)
             spec = StepSpec(config.run, tuple(r.spec for r in resolved), config.params)
-            return self._python(build, "step", job, spec, key)
+            return self._with_files(self._python(build, "step", job, spec, key), resolved, job)
         if any(r.spec.label for r in resolved):
             raise Conflict(
                 f"step {name} is a command that reads labelled data",
@@ -178,14 +189,32 @@ class TrainRecipe:
             )
         settings = self._context.settings
         environment = clean_environment(settings.envs / build.environment)
-        environment |= {f"CONVEYOR_INPUT_{r.spec.name.upper()}": ":".join(r.spec.paths) for r in resolved}
+        environment |= {
+            f"CONVEYOR_INPUT_{r.spec.name.upper()}": r.spec.folder or ":".join(r.spec.paths) for r in resolved
+        }
         environment |= {f"CONVEYOR_PARAM_{key.upper()}": str(value) for key, value in config.params.items()}
-        return Command(
+        command = Command(
             shell=config.command or "",
             cwd=settings.builds / build.tree,
             env=environment | {"CONVEYOR_OUTPUT": str(job / OUT)},
             key=cache_key(f"command {config.command}", build.tree, build.environment, config.params, resolved),
         )
+        return self._with_files(command, resolved, job)
+
+    def _with_files(self, command: Command, resolved: list[Resolved], job: Path) -> Command:
+        """The command, after the datasets of files that it reads were put into its folder, by its own process."""
+        trees = {r.spec.folder: r.root for r in resolved if r.root}
+        if not trees:
+            return command
+        settings = self._context.settings
+        if "://" in settings.objects_url:
+            raise Conflict(
+                f"{', '.join(r.spec.name for r in resolved if r.root)} cannot be read by a step: the store of files is "
+                "behind a URL, whose credentials steps do not have",
+                hint="Datasets of files as inputs need CONVEYOR_OBJECTS_URL to be a folder, or to be left out.",
+            )
+        argv = command.argv or ("/bin/sh", "-c", command.shell)
+        return replace(command, argv=unfolding(settings.home, settings.objects_url, trees, job / OUT, argv), shell="")
 
     def _train(self, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
         resolved = [inputs.resolve(reference) for reference in model.inputs]
@@ -220,7 +249,7 @@ class TrainRecipe:
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)
         key = cache_key(f"train {model.train}", code, build.environment, model.params, resolved, how)
-        return self._python(build, "train", job, spec, key)
+        return self._with_files(self._python(build, "train", job, spec, key), resolved, job)
 
     def _evaluate(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
         objects = self._context.objects

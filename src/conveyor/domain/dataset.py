@@ -123,7 +123,7 @@ class DatasetVersion:
     name: str
     version: int
     parent: int | None
-    manifest: str  # BLAKE3 digest of the manifest's JSON
+    manifest: str  # BLAKE3 digest of the manifest's JSON; empty for a version of files
     rows: int
     bytes: int
     schema: dict[str, str]
@@ -134,10 +134,17 @@ class DatasetVersion:
     reason: str = ""
     sources: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()  # erasures that took rows out of it
+    root: str = ""  # of a version of files: digest of the tree's topmost node; `rows` counts files then
+    touched: int = 0  # of a version of files: how many were added, changed or deleted since the first version, in all
 
     @property
     def watermark(self) -> datetime | None:
-        return self.last
+        """Files have no event time: what is known of them is known when the version is made."""
+        return self.created if self.root else self.last
+
+    @property
+    def things(self) -> str:
+        return "files" if self.root else "rows"
 
     @property
     def id(self) -> str:

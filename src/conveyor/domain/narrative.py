@@ -74,6 +74,9 @@ def _invalid(event: Event) -> str:
 
 def _version_created(event: Event) -> str:
     data = event.data
+    if data.get("kind") == "files":
+        files = f"{int(data['rows']):,} files; {int(data['new_rows']):,} came, changed or went"
+        return f"Version {data['version']} of {_name(event)} has {files}"
     until = f", up to {str(data['until'])[:10]}" if data.get("until") else ""
     rows = f"{_rows(data['rows'])}, {int(data['new_rows']):,} of them new"
     gone = f"; {_rows(data['replaced'])} gave way" if data.get("replaced") else ""

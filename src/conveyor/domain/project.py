@@ -15,6 +15,8 @@ DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
 BASELINES = ("logistic",)
 
+KINDS = ("table", "files")
+"""A dataset of rows, which arrive; or of files as they are, which `conveyor data add` versions."""
 MODES = ("append", "replace", "upsert")
 """What arriving rows do to those that are there: come after them, in their place, or in the place of their keys."""
 
@@ -41,7 +43,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
+    """Of a dataset of files `time`, `key` and `label` name columns of the rows that steps make of them."""
+
     name: str
+    kind: str = "table"
     watch: tuple[str, ...] = ()
     time: str | None = None
     key: str | None = None

@@ -15,6 +15,7 @@ from conveyor.domain.dataset import Part
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.form import FILES, MANIFEST
 from conveyor.domain.run import Run, RunState
+from conveyor.domain.source import versions_of
 from conveyor.domain.state import Arrival, CachedStep, Quarantined
 
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -108,7 +109,11 @@ def reads(run: Run, erasure: Erasure) -> bool:
         return run.subject == erasure.dataset
     project, _, name = erasure.dataset.partition("/")
     data = run.params.get("data")
-    return run.project == project and isinstance(data, Mapping) and data.get(name) in erasure.versions
+    return (
+        run.project == project
+        and isinstance(data, Mapping)
+        and not versions_of(data, name).isdisjoint(erasure.versions)
+    )
 
 
 def words(value: object) -> Iterator[str]:

@@ -81,7 +81,7 @@ def _model(view: ModelView) -> Iterator[str]:
 def _data(view: DatasetView) -> str:
     newest = view.newest
     until = f", until {newest.last:%Y-%m-%d %H:%M}" if newest and newest.last else ""
-    rows = f"v{newest.version}, {newest.rows:,} rows{until}" if newest else "empty"
+    rows = f"v{newest.version}, {newest.rows:,} {newest.things}{until}" if newest else "empty"
     counts = (
         (view.waiting, "waiting"),
         (view.refused, "refused"),

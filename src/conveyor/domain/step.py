@@ -30,6 +30,7 @@ class InputSpec:
     label: str | None = None
     known_until: datetime | None = None
     since: datetime | None = None
+    folder: str = ""  # of a dataset of files: where they are, in the place of `paths`
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def find(path: str) -> Any:
 
 def call(
     path: str,
-    frames: Mapping[str, pl.LazyFrame],
+    frames: Mapping[str, pl.LazyFrame | Path],
     params: Mapping[str, Any],
     *,
     scratch: Path,
@@ -57,14 +57,14 @@ def call(
 
 
 class _Frame(typing.NamedTuple):
-    frame: pl.LazyFrame
+    frame: pl.LazyFrame | Path
     form: str
 
 
 def bind(
     path: str,
     function: Callable[..., Any],
-    frames: Mapping[str, pl.LazyFrame],
+    frames: Mapping[str, pl.LazyFrame | Path],
     params: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -78,7 +78,8 @@ def bind(
         elif parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
             raise InputRejected(f"{path} takes arguments by position", hint="Name them: inputs are given by name.")
         elif name in frames:
-            bound[name] = _Frame(frames[name], form_of(hints.get(name)))
+            bare = "Path" if isinstance(frames[name], Path) else None
+            bound[name] = _Frame(frames[name], form_of(hints.get(name, bare)))
         elif name in params:
             bound[name] = params[name]
         elif name in extra:

@@ -34,6 +34,11 @@ def load(spec: InputSpec) -> pl.LazyFrame:
     return frame.with_columns(pl.when(known).then(pl.col(spec.label)).otherwise(None).alias(spec.label))
 
 
+def given(spec: InputSpec) -> pl.LazyFrame | Path:
+    """What user code is given of an input: rows, or the folder with the files as they are."""
+    return Path(spec.folder) if spec.folder else load(spec)
+
+
 def event_time(spec: InputSpec, schema: pl.Schema) -> pl.Expr:
     """The event time as a naive UTC datetime in its own unit (a coarser one could let a label through)."""
     if spec.time is None:
@@ -96,8 +101,18 @@ def form_of(annotation: Any) -> str:
     return form
 
 
-def deliver(frame: pl.LazyFrame, form: str, name: str, scratch: Path) -> Any:
-    """The frame in the form asked for. A Path is a Parquet file in `scratch`: stored objects hold unmasked labels."""
+def deliver(frame: pl.LazyFrame | Path, form: str, name: str, scratch: Path) -> Any:
+    """The frame in the form asked for. A Path is a Parquet file in `scratch`: stored objects hold unmasked labels.
+
+    Files are a folder, and come in no other form than a Path.
+    """
+    if isinstance(frame, Path):
+        if form != "Path":
+            raise InputRejected(
+                f"argument {name} is annotated {form}, but {name} is a dataset of files",
+                hint=f"Annotate it `{name}: Path` (pathlib): it is given the folder with the files.",
+            )
+        return frame
     if form == "pl.LazyFrame":
         return frame
     if form == "Path":

@@ -23,7 +23,7 @@ def build(spec: StepSpec, out: Path) -> StepReport:
 
     A function that makes its outs itself returns None, or a dict of figures.
     """
-    frames = {one.name: inputs.load(one) for one in spec.inputs}
+    frames = {one.name: inputs.given(one) for one in spec.inputs}
     run = Run()
     result = functions.call(spec.function, frames, spec.params, scratch=out / ".inputs", run=run)
     if result is None or figures(result):

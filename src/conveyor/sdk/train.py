@@ -113,9 +113,12 @@ def read(spec: TrainSpec) -> Rows:
 
 def fit(spec: TrainSpec, rows: Rows, scratch: Path, run: Run) -> Any:
     """Call the user's function with the training rows; further inputs and their labels end where training ends."""
-    frames: dict[str, pl.LazyFrame] = {rows.source.name: rows.training.lazy()}
+    frames: dict[str, pl.LazyFrame | Path] = {rows.source.name: rows.training.lazy()}
     end = rows.training_range.until
     for other in spec.inputs[1:]:
+        if other.folder:
+            frames[other.name] = Path(other.folder)
+            continue
         known = min(filter(None, (other.known_until, end)))
         frame = inputs.load(replace(other, known_until=known))
         if other.time is not None:

@@ -44,6 +44,9 @@ def add(
     at: Annotated[str, typer.Option(help="Put them into this folder of the dataset.")] = "",
     reason: Annotated[str, typer.Option("-m", "--reason", help="Why, for the log.")] = "",
     project: Project = "",
+    new: Annotated[
+        bool, typer.Option("--new", help="A new dataset of files, though its name is almost another's.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a version of files or of a folder. Example: conveyor data add images ./images -m "march's pictures"
@@ -54,7 +57,7 @@ def add(
     if opening.is_table(name):
         tables.add_rows(name, [Path(path) for path in paths or ()], project)
         return
-    folder.add(name, paths or (), at=at, reason=reason, project=project, as_json=as_json)
+    folder.add(name, paths or (), at=at, reason=reason, project=project, new=new, as_json=as_json)
 
 
 def status(

@@ -20,9 +20,16 @@ from conveyor.stores.data.checkout import checkout as check_out
 
 
 def add(
-    name: str, paths: Sequence[str], *, at: str = "", reason: str = "", project: str = "", as_json: bool = False
+    name: str,
+    paths: Sequence[str],
+    *,
+    at: str = "",
+    reason: str = "",
+    project: str = "",
+    new: bool = False,
+    as_json: bool = False,
 ) -> None:
-    dataset = opening.find(name, project, make=True)
+    dataset = opening.find(name, project, make=True, meant=new)
     sources = order.sources_of(dataset.store.folders, dataset.project, dataset.name, paths, at)
     progress = Progress(quiet=as_json)
     wanted = order.Order(dataset.project, dataset.name, sources, reason, _user())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any
 from conveyor.cli.quick import find_home
 from conveyor.domain.files_version import FilesVersion
 from conveyor.domain.reference import Reference, parse
-from conveyor.errors import Conflict, NotFound
-from conveyor.stores.data.backend import Backend
-from conveyor.stores.data.local import LocalBackend
+from conveyor.errors import Conflict, NotFound, Refused
+from conveyor.stores.data.opening import backend
+from conveyor.stores.data.opening import open_store as open_at
 from conveyor.stores.data.store import DataStore
 
 _DEFAULT_PROJECT = "default"
+_NEAR = 0.8  # how alike two names are, by difflib, when one is taken for a slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,7 @@ def now() -> datetime:
 def open_store(home: Path | None = None) -> DataStore:
     """The store of the nearest `.conveyor`; it is made by the first addition."""
     home = home or find_home()
-    url = _settings(home).get("objects_url") or ""
-    data = home / "data"
-    return DataStore(backend(f"{url.rstrip('/')}/data") if url else LocalBackend(data), data / "cache")
-
-
-def backend(url: str) -> Backend:
-    """A folder's path, or a URL: file://, s3://, gs://, az://, memory://."""
-    if "://" not in url or url.startswith("file://"):
-        return LocalBackend(Path(os.path.abspath(Path(url.removeprefix("file://")).expanduser())))  # noqa: PTH100
-    from conveyor.stores.data.objects import ObjectBackend  # a local store does without it
-
-    return ObjectBackend.at(url)
+    return open_at(home, str(_settings(home).get("objects_url") or ""))
 
 
 def remote(store: DataStore, url: str) -> DataStore:
@@ -62,10 +53,11 @@ def remote(store: DataStore, url: str) -> DataStore:
     return DataStore(backend(url), store.cache)
 
 
-def find(text: str, project: str = "", *, make: bool = False) -> Dataset:
+def find(text: str, project: str = "", *, make: bool = False, meant: bool = False) -> Dataset:
     """The dataset that `text` refers to. Without a project it is the one of that name, in whichever project it is.
 
-    With `make` one that is not there yet is taken as the project's of this folder.
+    With `make` one that is not there yet is made: in the project that declares it, or that of this folder. A name that
+    is almost one that is declared is refused, unless it is `meant`.
     """
     reference = parse(text)
     store = open_store()
@@ -86,7 +78,26 @@ def find(text: str, project: str = "", *, make: bool = False) -> Dataset:
             hint=f"Datasets of files: {others}; tables: {tables}. `conveyor data add {reference.name} PATH` makes one "
             "of files.",
         )
-    return Dataset(store, reference, project or _project_here() or _DEFAULT_PROJECT, reference.name)
+    declared = declared_here()
+    owners = sorted({each.project for each in declared if each.name == reference.name})
+    if len(owners) > 1 and not project:
+        raise Conflict(
+            f"several projects declare {reference.name}: {', '.join(owners)}", hint="Say which with --project."
+        )
+    if not owners and not meant:
+        _refuse_near(reference.name, declared)
+    project = project or (owners[0] if owners else "") or _project_here() or _DEFAULT_PROJECT
+    return Dataset(store, reference, project, reference.name)
+
+
+def _refuse_near(name: str, declared: Collection[Declared]) -> None:
+    """A slip of the pen must not make a dataset of its own."""
+    near = difflib.get_close_matches(name, sorted({each.name for each in declared}), n=1, cutoff=_NEAR)
+    if near:
+        raise Refused(
+            f"there is no dataset {name!r} yet, and a project declares {near[0]!r}",
+            hint=f"If you mean that one: conveyor data add {near[0]} ...; if a new one of files: add --new.",
+        )
 
 
 def is_table(name: str) -> bool:
@@ -101,16 +112,35 @@ def is_table(name: str) -> bool:
 
 def tables_here() -> set[str]:
     """Those that projects declare, here and in the Conveyor of this folder."""
+    return {each.name for each in declared_here() if each.kind == "table"}
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A dataset of a `conveyor.toml`."""
+
+    project: str
+    name: str
+    kind: str
+
+
+def declared_here() -> set[Declared]:
+    """The datasets that projects declare, here and in the Conveyor of this folder."""
     return {*_declared_here(), *_declared_there()}
 
 
-def _declared_here() -> Sequence[str]:
-    """Tables of the nearest `conveyor.toml`."""
-    return tuple(_config().get("data", ()))
+def _declared_here() -> set[Declared]:
+    """Those of the nearest `conveyor.toml`."""
+    project, found = _project_here() or _DEFAULT_PROJECT, _config().get("data", {})
+    sections = found.items() if isinstance(found, dict) else ()
+    return {
+        Declared(project, name, str(section.get("kind", "table")) if isinstance(section, dict) else "table")
+        for name, section in sections
+    }
 
 
-def _declared_there() -> set[str]:
-    """Tables of the projects that the Conveyor of this folder builds; it need not run."""
+def _declared_there() -> set[Declared]:
+    """Those of the projects that the Conveyor of this folder builds; it need not run."""
     home = find_home()
     if not (home / "settings.json").exists():
         return set()
@@ -125,7 +155,12 @@ def _declared_there() -> set[str]:
     records = Records(settings.database_url or f"sqlite:///{settings.database}", prepare=False)
     with records.read() as tx:
         builds = [latest_build(tx, project.name) for project in tx.find(PROJECTS, limit=1000)]
-    return {name for build in builds if build for name in build.config.data}
+    return {
+        Declared(build.project, data.name, data.kind)
+        for build in builds
+        if build
+        for data in build.config.data.values()
+    }
 
 
 def _project_here() -> str:

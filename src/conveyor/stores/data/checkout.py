@@ -68,6 +68,21 @@ def checkout(
     return CheckedOut(version, len(plan.write), len(plan.delete), version.files - len(plan.write), size)
 
 
+def unfold(store: DataStore, root: bytes, target: Path) -> None:
+    """A tree's files in a folder that nobody else writes to; what is there is written anew. No state is kept."""
+    entries = list(walk.entries(root, store.reader))
+    for entry in entries:
+        check_path(entry.path)
+    place = os.fsencode(os.path.realpath(target))
+    _room(place, sum(entry.size for entry in entries))
+    out = _Target(place)
+    try:
+        for start in range(0, len(entries), _AT_ONCE):
+            _write(store, entries[start : start + _AT_ONCE], out, lambda files, size: None)
+    finally:
+        out.close()
+
+
 @dataclass(slots=True)
 class _Plan:
     write: list[Entry]
