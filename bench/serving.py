@@ -53,8 +53,8 @@ def measure(scratch: Path, seconds: float, peers: bool) -> bool:
     server_port, envoy_port, peer_port = free_port(), free_port(), free_port()
     serving = [sys.executable, "-m", "conveyor.serving", "--artifact", str(scratch), "--name", "forest"]
     serving += ["--version", "1", "--port", str(server_port), "--observations", str(scratch / "observations")]
-    envoy = [str(BIN / "envoy"), "-c", str(bootstrap(scratch, envoy_port, server_port)), "--log-level", "error"]
-    envoy += ["--concurrency", "1", "--use-dynamic-base-id"]
+    serving += ["--socket", str(scratch / "model.sock")]
+    envoy = proxy(scratch, envoy_port, scratch / "model.sock")
     tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP32", "data": row}
     ours = json.dumps({"inputs": [tensor]}).encode()
     split = json.dumps({"dataframe_split": {"columns": FEATURES, "data": [row]}}).encode()
@@ -132,37 +132,16 @@ def train(directory: Path) -> list[float]:
     return [float(value) for value in row]
 
 
-def bootstrap(directory: Path, port: int, upstream: int) -> Path:
-    """A static Envoy configuration: one listener, one route, one cluster."""
-    types = "type.googleapis.com/envoy"
+def proxy(directory: Path, port: int, socket: Path) -> list[str]:
+    """Envoy as Conveyor configures it for a model that is live; returns its command."""
+    from conveyor.domain.routing import ANY_HOST, Cluster, Route, Routing, Weighted
+    from conveyor.effects.envoy import Envoy
 
-    def address(number: int) -> dict[str, object]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
-    hosts = [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "model"}}]}]
-    manager = {
-        "@type": f"{types}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "route_config": {"virtual_hosts": hosts},
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{types}.extensions.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]
-    cluster = {
-        "name": "model",
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": "model", "endpoints": endpoints},
-    }
-    listener = {"name": "in", "address": address(port), "filter_chains": [chain]}
-    path = directory / "envoy.json"
-    path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
-    return path
+    envoy = Envoy(directory / "envoy", port, concurrency=1)
+    envoy.write_bootstrap()
+    cluster = Cluster("model.forest", (str(socket),), "/v2/health/ready")
+    envoy.apply(Routing((cluster,), (Route(ANY_HOST, "/", (Weighted(cluster.name, 100, "forest@1"),)),)))
+    return envoy.argv()
 
 
 _SAVE = """
@@ -263,17 +242,19 @@ def generator(port: int, clients: int, seconds: float, path: str, body: bytes) -
     for number, connection in connections.items():
         sent[number] = clock()
         connection.sendall(request)
+    alone = [(number, select.EPOLLIN) for number in connections] if clients == 1 else None  # it can wait by reading
+    size = 0  # of the last whole answer; most are of one size
     while (now := clock()) - begun < seconds:
-        for number, _ in poller.poll(1.0):
+        for number, _ in alone or poller.poll(1.0):
             connection = connections[number]
             data = connection.recv(65536)
             answer = partial.pop(number, b"") + data
             if not data:
                 raise SystemExit("the server closed a connection")
-            if not whole(answer):
+            if len(answer) != size and not whole(answer):
                 partial[number] = answer
                 continue
-            now = clock()
+            now, size = clock(), len(answer)
             latencies.append(now - sent[number])
             failed += not answer.startswith(b"HTTP/1.1 200")
             sent[number] = now

@@ -218,3 +218,18 @@ def test_a_disk_that_refuses_costs_observations_not_answers(start: Start, artifa
     assert server.infer(matrix(artifact.rows[:1]), id="again").status_code == 200
     poll(lambda: "again" in logged(server), "the log's return")
     assert len(FEATURES) * 4 == len(logged(server)["again"].features)
+
+
+def test_it_answers_on_a_socket_as_on_its_port(start: Start, artifact: Artifact, tmp_path: Path) -> None:
+    path = tmp_path / "model.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))  # what a killed process leaves behind
+    server = start("--socket", str(path))
+    body = {"inputs": [matrix(artifact.rows[:1])], "id": "same"}
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://model") as beside:
+        assert beside.post("/v2/models/fraud/infer", json=body).json() == server.infer(**body).json()
+    assert server.terminate() == (0, "")
+    assert not path.exists()
+    refused = spawn(artifact.directory, tmp_path, free_port(), "--socket", str(tmp_path / "none" / "model.sock"))
+    assert "give another --socket" in refused.communicate(timeout=30)[1]
+    assert refused.returncode == 1

@@ -144,6 +144,7 @@ def _model_program(context: Context, target: Target, model: ModelVersion, instan
         *("--name", model.name, "--version", str(model.version)),
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
         *trust,
+        *(("--socket", instance.socket) if instance.socket else ()),
     )
     return Program(instance.id, argv, cwd, environment, log)
 

@@ -17,6 +17,7 @@ from conveyor.effects.envoy import Envoy
 from conveyor.effects.ports import free_port
 from conveyor.effects.probe import ask
 from conveyor.effects.processes import Processes, ProcessInfo
+from conveyor.effects.sockets import socket_path
 from conveyor.effects.usage import listening, resident_mb
 from conveyor.engine.context import Context
 from conveyor.stores.collections import INSTANCES
@@ -137,11 +138,11 @@ class World:
                 alone = False
             else:
                 self._ensure(target, instance, running.get(instance.id))
-        ports: dict[str, list[int]] = {}
+        places: dict[str, list[int | str]] = {}
         for instance in instances:
             if targets[instance.cluster].prefix:
-                ports.setdefault(instance.cluster, []).append(instance.port)
-        clusters = tuple(Cluster(name, tuple(ports[name]), targets[name].health) for name in sorted(ports))
+                places.setdefault(instance.cluster, []).append(instance.socket or instance.port)
+        clusters = tuple(Cluster(name, tuple(places[name]), targets[name].health) for name in sorted(places))
         routes = tuple(route for want in wanted for route in want.routes())
         self._version = self._envoy.apply(Routing(clusters, routes))
         done = self._remove({instance.id for instance in instances}, running)
@@ -219,8 +220,9 @@ class World:
         return [*(known[id_] for id_ in wanted if id_ in known), *fresh]
 
     def _new(self, id_: str, target: Target, replica: int) -> Instance:
-        now = self._context.clock.now()
-        return Instance(id_, f"{target.environment}/{target.name}", target.cluster, replica, free_port(), now)
+        now, port = self._context.clock.now(), free_port()
+        socket = str(socket_path(self._context.settings.run, f"{port}.sock")) if target.model else ""
+        return Instance(id_, f"{target.environment}/{target.name}", target.cluster, replica, port, now, socket)
 
     def _ensure(self, target: Target, instance: Instance, info: ProcessInfo | None) -> None:
         for variable, value in target.env.items():
@@ -234,10 +236,13 @@ class World:
     def _remove(self, wanted: set[str], running: dict[str, ProcessInfo]) -> bool:
         """Ends what nothing refers to any more; without waiting for it."""
         with self._context.records.read() as tx:
-            known = [instance.id for instance in tx.find(INSTANCES, limit=10_000)]
+            known = {instance.id: instance for instance in tx.find(INSTANCES, limit=10_000)}
         surplus = [id_ for id_ in known if id_ not in wanted]
-        alone = self._mending.strays(running, known)
+        alone = self._mending.strays(running, list(known))
         done = [id_ for id_ in surplus if self._gone(id_, running.get(id_))]
+        for socket in (known[id_].socket for id_ in done):
+            if socket:
+                Path(socket).unlink(missing_ok=True)  # of a process that was killed
         if done:
             with self._context.transaction() as tx:
                 self._forget(tx, done)

@@ -15,10 +15,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The processes of one version of one target; `endpoints` are ports on 127.0.0.1."""
+    """The processes of one version of one target; `endpoints` are ports on 127.0.0.1, or paths of Unix sockets."""
 
     name: str
-    endpoints: tuple[int, ...]
+    endpoints: tuple[int | str, ...]
     health_path: str
 
 

@@ -138,6 +138,7 @@ class Instance:
     replica: int
     port: int
     created: datetime
+    socket: str = ""  # where the proxy reaches it; empty: by its port
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _cluster(cluster: Cluster) -> Json:
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {
             "cluster_name": cluster.name,
-            "endpoints": [{"lb_endpoints": [_endpoint(port) for port in sorted(cluster.endpoints)]}],
+            "endpoints": [{"lb_endpoints": [_endpoint(place) for place in sorted(cluster.endpoints, key=str)]}],
         },
         "health_checks": [
             {
@@ -164,8 +164,9 @@ def _cluster(cluster: Cluster) -> Json:
     }
 
 
-def _endpoint(port: int) -> Json:
-    return {"endpoint": {"address": {"socket_address": {"address": _LOCALHOST, "port_value": port}}}}
+def _endpoint(place: int | str) -> Json:
+    port = {"socket_address": {"address": _LOCALHOST, "port_value": place}}
+    return {"endpoint": {"address": {"pipe": {"path": place}} if isinstance(place, str) else port}}
 
 
 def _virtual_host(host: str, routing: Routing) -> Json:

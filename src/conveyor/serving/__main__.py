@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--version", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--socket", type=Path, help="Unix socket to answer on too, for a proxy on this host")
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
     parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
@@ -41,6 +42,7 @@ def main() -> int:
             observations=given.observations,
             max_body=given.max_body,
             trusted=tuple(given.trust),
+            socket=given.socket,
         )
     except ConveyorError as error:
         print(f"conveyor.serving: {error.message}\n  {error.hint}", file=sys.stderr)

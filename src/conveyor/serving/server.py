@@ -17,6 +17,7 @@ from conveyor.serving.endpoints import Endpoints
 from conveyor.serving.http import Connection, Connections
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.model import load
+from conveyor.serving.polling import new_loop
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 BACKLOG = 1024
@@ -33,8 +34,12 @@ def serve(
     observations: Path,
     max_body: int = MAX_BODY_BYTES,
     trusted: tuple[str, ...] = (),
+    socket: Path | None = None,
 ) -> None:
-    """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it."""
+    """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it.
+
+    With a `socket` it answers there too: the proxy reaches it by less work than through a port.
+    """
     model = load(artifact, name=name, version=version, trusted=trusted)
     try:
         observations.mkdir(parents=True, exist_ok=True)
@@ -44,12 +49,13 @@ def serve(
     log.start()
     gc.freeze()  # the model and the modules stay for the process's life; no collection need walk them
     try:
-        asyncio.run(_serve(Endpoints(model, log), host, port, max_body))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_serve(Endpoints(model, log), host, port, max_body, socket))
     finally:
         log.close()
 
 
-async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int) -> None:
+async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int, socket: Path | None) -> None:
     loop = asyncio.get_running_loop()
     connections = Connections()
 
@@ -60,13 +66,21 @@ async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
-        listener = await loop.create_server(connection, host, port, backlog=BACKLOG)
+        listeners = [await loop.create_server(connection, host, port, backlog=BACKLOG)]
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "is taken by another process" if taken else f"cannot be bound: {error.strerror}"
         raise Conflict(f"{host}:{port} {reason}", hint="give another --port") from error
+    if socket is not None:
+        try:
+            listeners.append(await loop.create_unix_server(connection, socket, backlog=BACKLOG))
+        except OSError as error:
+            raise Conflict(f"{socket} cannot be bound: {error}", hint="give another --socket") from error
     await stopping.wait()
-    listener.close()
+    for listener in listeners:
+        listener.close()
+    if socket is not None:
+        socket.unlink(missing_ok=True)
     connections.drain()
     try:
         await asyncio.wait_for(connections.empty.wait(), DRAIN_SECONDS)
