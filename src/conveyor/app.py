@@ -58,6 +58,10 @@ from conveyor.stores.data.opening import open_store
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Records
 from conveyor.stores.rowlog import RowLog
+from conveyor.stores.tracking import experiments
+from conveyor.stores.tracking.database import TrackingDatabase
+from conveyor.web.mlflow.service import Service
+from conveyor.web.mlflow.trained import TrainedModels
 from conveyor.web.server import application
 
 
@@ -78,6 +82,13 @@ def objects(settings: Settings) -> Objects:
 
 def context(settings: Settings) -> Context:
     return Context(settings, records(settings), objects(settings), SystemClock(), _new_id, identity.owner())
+
+
+def tracking(settings: Settings) -> TrackingDatabase:
+    database = TrackingDatabase(settings.database_url or f"sqlite:///{settings.tracking}")
+    now = int(SystemClock().now().timestamp() * 1000)
+    database.write(lambda session: experiments.ensure(session, experiments.DEFAULT, now))
+    return database
 
 
 def processes(settings: Settings) -> Processes:
@@ -149,7 +160,8 @@ def serve(home: Path) -> None:
     settings = load_settings(home)
     plane = control_plane(settings)
     token = settings.token_file.read_text().strip()
-    app = application(plane.desk, settings, token, plane.reconciler.poke)
+    mlflow = Service(tracking(settings), plane.context, TrainedModels(plane.context, plane.desk.registry))
+    app = application(plane.desk, settings, token, plane.reconciler.poke, mlflow)
     _announce(plane.context)
     plane.reconciler.start()
     asyncio.run(_serve(app, settings, plane))

@@ -34,6 +34,7 @@ from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Alias, AliasMove, Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.token import NewToken, TokenView
+from conveyor.domain.tracked import Experiment, Point, TrackedRun
 from conveyor.domain.views import (
     Accepted,
     Collected,
@@ -322,6 +323,21 @@ class Client:
 
     def remove_model(self, project: str, model: str, version: int, request: requests.RemoveModel) -> Message:
         return self._post(f"{_model(project, model)}/versions/{version}/remove", request, Message)
+
+    def tracked_experiments(self) -> list[Experiment]:
+        return self._get("/v1/tracked/experiments", list[Experiment])
+
+    def tracked(self, request: requests.TrackSearch) -> list[TrackedRun]:
+        return self._post("/v1/tracked/search", request, list[TrackedRun])
+
+    def tracked_run(self, run: str) -> TrackedRun:
+        return self._get(f"/v1/tracked/runs/{_quote(run)}", TrackedRun)
+
+    def tracked_curve(self, run: str, metric: str) -> list[Point]:
+        return self._get(f"/v1/tracked/runs/{_quote(run)}/curve?metric={_quote(metric)}", list[Point])
+
+    def trust(self, request: requests.TrustFile) -> Message:
+        return self._post("/v1/trusted", request, Message)
 
     def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
         return self._post(f"{_model(project, model)}/retrain", request, Message)

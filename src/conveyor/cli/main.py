@@ -23,6 +23,7 @@ from conveyor.cli import (
     secret,
     system,
     token,
+    track,
 )
 from conveyor.cli.output import say, told
 
@@ -46,6 +47,8 @@ app.add_typer(rollout.app, name="rollout")
 app.add_typer(run.app, name="run")
 app.add_typer(secret.app, name="secret")
 app.add_typer(token.app, name="token")
+app.add_typer(track.app, name="track")
+model.app.command("trust")(track.trust)
 release.add(app)
 dora.add(app)
 environment.add(app)

@@ -52,6 +52,11 @@ class Settings:
         return self.home / "conveyor.db"
 
     @property
+    def tracking(self) -> Path:
+        """Tracked runs, where they are not in the database of `database_url`."""
+        return self.home / "tracking.db"
+
+    @property
     def objects(self) -> Path:
         return self.home / "objects"
 

@@ -37,6 +37,7 @@ CATALOGUE: dict[str, str] = {
     "model.alias_moved": "an alias of a model points to another version, or was removed",
     "model.promoted": "a person asked that a version goes live; its rollout follows",
     "model.removed": "a person removed a model version that nothing needs",
+    "model.file_trusted": "an admin trusts a file that is a pickle, by its digest",
     "build.rejected": "a build failed in a rollout",
     "release.created": "a release was composed",
     "release.waiting": "a release cannot be composed yet, with what is missing",

@@ -132,6 +132,22 @@ class CreateToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackSearch:
+    """Tracked runs: of an experiment by its name, or of all; in MLflow's filter language."""
+
+    experiment: str = ""
+    filter: str = ""
+    order_by: tuple[str, ...] = ()
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFile:
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retrain:
     reason: str = "a person asked for it"
 

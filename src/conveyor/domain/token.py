@@ -56,11 +56,17 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+_SEARCHED = ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/", "/v1/tracked/")
+"""Where a search is a POST that only reads."""
+
+
 def needed(method: str, path: str, service: str = "") -> Role:
     """The role that a request needs. `service` is git's query parameter."""
     if path.startswith("/git/"):
         pushes = "git-receive-pack" in (path.rpartition("/")[2], service)
         return Role.DEPLOYER if pushes else Role.VIEWER
+    if path.startswith(_SEARCHED) and path.endswith("/search"):
+        return Role.VIEWER
     parts = path.strip("/").split("/")
     if (
         parts[:2] == ["v1", "projects"]
@@ -68,7 +74,7 @@ def needed(method: str, path: str, service: str = "") -> Role:
         and (parts[5:] == ["erase"] or (parts[5:6] == ["erasures"] and parts[7:] == ["lift"]))
     ):
         return Role.ADMIN
-    if parts[:2] in (["v1", "tokens"], ["v1", "collect"]) or (
+    if parts[:2] in (["v1", "tokens"], ["v1", "collect"], ["v1", "trusted"]) or (
         parts[:2] == ["v1", "projects"] and "secrets" in parts[3:4] + parts[5:6]
     ):
         return Role.ADMIN

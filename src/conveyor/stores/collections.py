@@ -6,6 +6,7 @@ from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.fetch import FetchState
 from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.kept import KeptFile, TrustedFile
 from conveyor.domain.landing import Watched
 from conveyor.domain.lineage import Link, Served
 from conveyor.domain.model import ModelVersion
@@ -65,5 +66,7 @@ GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
 TOKENS = Collection("tokens", Token, key="digest", index=("name",))
+KEPT_FILES = Collection("kept_files", KeptFile)
+TRUSTED_FILES = Collection("trusted_files", TrustedFile)
 SCHEMAS = Collection("schemas", Schema, index=("environment",))
 SECRETS = Collection("secrets", SecretVersion, index=("environment", "name"))

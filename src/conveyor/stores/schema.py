@@ -63,6 +63,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},
         indexes={"arrivals": ("dataset", "state")},
     ),
+    Migration(8, {"kept_files": (), "trusted_files": ()}),
 )
 
 

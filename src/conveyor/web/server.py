@@ -13,18 +13,23 @@ from conveyor import __version__
 from conveyor.config.settings import Settings
 from conveyor.delivery.desk import Desk
 from conveyor.errors import ConveyorError, InputRejected, NotFound, Unauthorized
-from conveyor.web.api import answer, api
+from conveyor.web.api import answer, api, body_of
 from conveyor.web.api_rows import rows
+from conveyor.web.api_tracked import tracked
 from conveyor.web.auth import Guard
 from conveyor.web.git import git
 from conveyor.web.hooks import hooks
 from conveyor.web.metrics import metrics
+from conveyor.web.mlflow.application import Mlflow
+from conveyor.web.mlflow.service import Service
 from conveyor.web.pages import pages
 
 log = logging.getLogger(__name__)
 
 
-def application(desk: Desk, settings: Settings, token: str, poke: Callable[[], None]) -> FastAPI:
+def application(
+    desk: Desk, settings: Settings, token: str, poke: Callable[[], None], tracking: Service | None = None
+) -> FastAPI:
     guard = Guard(token, desk.tokens.find)
     app = FastAPI(title="Conveyor", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.include_router(rows(desk, guard, answer))
@@ -35,6 +40,9 @@ def application(desk: Desk, settings: Settings, token: str, poke: Callable[[], N
     app.include_router(metrics(desk))
     _errors(app)
     _headers(app)
+    if tracking is not None:
+        app.include_router(tracked(tracking, guard, body_of, answer))
+        app.add_middleware(Mlflow, service=tracking, guard=guard)
     return app
 
 
