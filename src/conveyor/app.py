@@ -36,7 +36,9 @@ from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.rows import Rows
+from conveyor.delivery.sweeps import Sweeps
 from conveyor.delivery.train import TrainRecipe
+from conveyor.delivery.trials import TrialRecipe
 from conveyor.delivery.vigil import Vigil
 from conveyor.delivery.watching_buckets import Buckets
 from conveyor.delivery.world import World
@@ -104,11 +106,13 @@ def control_plane(settings: Settings) -> ControlPlane:
     shared = context(settings)
     running = processes(settings)
     training = TrainRecipe(shared)
+    trial = TrialRecipe(shared, at_once=os.cpu_count() or 1)
     recipes: list[Recipe] = [
         BuildRecipe(shared),
         IngestRecipe(shared),
         FetchRecipe(shared),
         training,
+        trial,
         MigrateRecipe(shared),
         CleanupRecipe(shared),
         RollbackRecipe(shared),
@@ -128,6 +132,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Fetches(shared),
         files,
         Retrain(shared, training, files),
+        Sweeps(shared, trial, files),
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),

@@ -24,12 +24,13 @@ SECTIONS: dict[str, Any] = {
     "data": project.DataConfig,
     "step": project.StepConfig,
     "model": project.ModelConfig,
+    "sweep": project.SweepConfig,
     "service": project.ServiceConfig,
     "worker": project.WorkerConfig,
     "environment": project.EnvironmentConfig,
     "preview": project.PreviewConfig,
 }
-PARTS = ("data", "steps", "models", "services", "workers", "environments", "preview")
+PARTS = ("data", "steps", "models", "sweeps", "services", "workers", "environments", "preview")
 NOT_A_KEY = {(project.ProjectConfig, name) for name in PARTS} | {
     (SECTIONS[name], "name") for name in SECTIONS if name not in ("project", "preview")
 }

@@ -21,6 +21,7 @@ from conveyor.cli import (
     rollout,
     run,
     secret,
+    sweep,
     system,
     token,
     track,
@@ -46,6 +47,7 @@ app.add_typer(remote.app, name="remote")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(run.app, name="run")
 app.add_typer(secret.app, name="secret")
+app.add_typer(sweep.app, name="sweep")
 app.add_typer(token.app, name="token")
 app.add_typer(track.app, name="track")
 model.app.command("trust")(track.trust)

@@ -9,6 +9,7 @@ from datetime import date
 
 from conveyor.config.check_model import check_model, check_rollout
 from conveyor.config.check_source import check_source
+from conveyor.config.check_sweep import check_sweep
 from conveyor.config.demands import at_least, choice, function, positive
 from conveyor.config.graph import check_inputs, cycles, files, references, routes
 from conveyor.config.problem import Place, Problem, nearest
@@ -47,6 +48,8 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
     yield from files(config)
     for model in config.models.values():
         yield from check_model(model, config)
+    for sweep in config.sweeps.values():
+        yield from check_sweep(sweep, config)
     for service in config.services.values():
         yield from _service(service, config)
     for worker in config.workers.values():

@@ -19,6 +19,7 @@ from conveyor.domain.project import (
     ProjectConfig,
     ServiceConfig,
     StepConfig,
+    SweepConfig,
     WorkerConfig,
 )
 from conveyor.errors import ConfigInvalid
@@ -27,6 +28,7 @@ _NAMED: dict[str, Any] = {
     "data": DataConfig,
     "step": StepConfig,
     "model": ModelConfig,
+    "sweep": SweepConfig,
     "service": ServiceConfig,
     "worker": WorkerConfig,
     "environment": EnvironmentConfig,
@@ -78,6 +80,7 @@ def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
         "data": parts["data"],
         "steps": parts["step"],
         "models": parts["model"],
+        "sweeps": parts["sweep"],
         "services": parts["service"],
         "workers": parts["worker"],
         "environments": parts["environment"] or {"production": EnvironmentConfig("production")},

@@ -19,6 +19,7 @@ from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.secrets import Secrets
+from conveyor.delivery.sweep_desk import SweepDesk
 from conveyor.delivery.table_desk import TableDesk
 from conveyor.delivery.tokens import Tokens
 from conveyor.domain import requests
@@ -87,6 +88,7 @@ class Desk:
         self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
+        self.sweeps = SweepDesk(context, poke)
         self.tables = TableDesk(context)
         self.tokens = Tokens(context)
         self.remotes = RemoteDesk(context, poke)

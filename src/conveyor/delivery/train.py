@@ -70,6 +70,12 @@ def rules_of_features(config: ProjectConfig, model: ModelConfig) -> Rules:
     return found
 
 
+def model_of(run: Run, build: Build) -> ModelConfig:
+    """The model as this run trains it: params found by a sweep are put over those of conveyor.toml."""
+    model = build.config.models[run.params["model"]]
+    return replace(model, params={**model.params, **run.params.get("given", {})})
+
+
 class TrainRecipe:
     kind = KIND
     at_once = 1
@@ -81,10 +87,10 @@ class TrainRecipe:
         context = self._context
         with context.records.read() as tx:
             build = tx.need(BUILDS, run.params["build"])
-        model = build.config.models[run.params["model"]]
+        model = model_of(run, build)
         inputs = Inputs(context, build.config, run, job / "inputs")
         if step.name == TRAIN:
-            return self._train(build, model, inputs, job)
+            return self._train(run, build, model, inputs, job)
         if step.name == EVALUATE:
             return self._evaluate(run, build, model, job)
         return self._step(build, step.name, inputs, job)
@@ -120,7 +126,8 @@ class TrainRecipe:
             created=context.clock.now(),
             labelled_until=until,
             rows=rows,
-            params=model.params,
+            params=model_of(run, build).params,
+            sweep=run.params.get("sweep", ""),
             code=self.code(build, model),
         )
         tx.put(MODEL_VERSIONS, version)
@@ -155,6 +162,10 @@ class TrainRecipe:
         return cache_key(
             "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
         )
+
+    def spec_of(self, run: Run, model: ModelConfig, spec: TrainSpec) -> TrainSpec:
+        """What the training is told: a trial of a sweep is told otherwise."""
+        return spec
 
     def _labels(self, config: ProjectConfig, model: ModelConfig, run: Run) -> tuple[datetime | None, int]:
         first = sources_of(config, model.inputs)[0]
@@ -216,7 +227,7 @@ class TrainRecipe:
         argv = command.argv or ("/bin/sh", "-c", command.shell)
         return replace(command, argv=unfolding(settings.home, settings.objects_url, trees, job / OUT, argv), shell="")
 
-    def _train(self, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
+    def _train(self, run: Run, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
         resolved = [inputs.resolve(reference) for reference in model.inputs]
         first = resolved[0].spec
         if first.label is None or first.time is None or first.known_until is None:
@@ -246,6 +257,7 @@ class TrainRecipe:
             positive=model.positive,
             trusted=model.trusted,
         )
+        spec = self.spec_of(run, model, spec)
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)
         key = cache_key(f"train {model.train}", code, build.environment, model.params, resolved, how)

@@ -31,6 +31,8 @@ CATALOGUE: dict[str, str] = {
     "data.tagged": "a tag of a dataset points to another version, or was removed",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
     "governor.decided": "the governor decided whether to retrain, with the reason",
+    "sweep.started": "a sweep over a model's params began",
+    "sweep.ended": "a sweep ended, with its best params and the version that was trained with them",
     "model.version_created": "a model version passed its gates",
     "model.refused": "a gate refused a model version",
     "model.rejected": "a model version failed in a rollout",

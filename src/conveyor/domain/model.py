@@ -102,6 +102,7 @@ class ModelVersion:
     rows: int = 0
     params: dict[str, Any] = field(default_factory=dict)
     code: str = ""  # digest of the code that trained it
+    sweep: str = ""  # the sweep that found its params: project/name@number
 
     @property
     def id(self) -> str:

@@ -11,6 +11,9 @@ TRIGGERS = ("data", "drift", "decay", "code")
 VERSUS_LIVE = ("not_worse", "not_shown_worse", "better")
 OUTCOMES = ("promote", "abort")
 """What becomes of a canary step that saw too little traffic to judge."""
+SAMPLERS = ("tpe", "random", "grid")
+PRUNERS = ("none", "median", "halving", "hyperband")
+DIRECTIONS = ("auto", "maximize", "minimize")
 DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
 BASELINES = ("logistic",)
@@ -219,6 +222,21 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepConfig:
+    """`space`: param -> {choice = [...]}, or {min, max, log, step}: whole numbers where both bounds are."""
+
+    name: str
+    model: str
+    space: dict[str, Any]
+    trials: int = 20
+    at_once: int = 2
+    sampler: str = "tpe"
+    pruner: str = "none"
+    direction: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceConfig:
     """Anything that speaks HTTP. `path` is the folder of the repository that it is made from."""
 
@@ -292,6 +310,7 @@ class ProjectConfig:
     data: dict[str, DataConfig] = field(default_factory=dict)
     steps: dict[str, StepConfig] = field(default_factory=dict)
     models: dict[str, ModelConfig] = field(default_factory=dict)
+    sweeps: dict[str, SweepConfig] = field(default_factory=dict)
     services: dict[str, ServiceConfig] = field(default_factory=dict)
     workers: dict[str, WorkerConfig] = field(default_factory=dict)
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)

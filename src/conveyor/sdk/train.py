@@ -25,7 +25,7 @@ from conveyor.sdk.convert import convert, positive_of
 from conveyor.sdk.handlers.handler import Conversion, Handler
 from conveyor.sdk.handlers.table import handler_for
 from conveyor.sdk.manifest import manifest_of
-from conveyor.sdk.run import Run
+from conveyor.sdk.run import REPORTS, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
     """Writes the model in its form, model.json and holdout.parquet into `out`."""
     if spec.metric not in METRICS:
         raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
-    rows, run = read(spec), Run()
+    rows, run = read(spec), Run(reports=out / REPORTS)
     counted = [
         slicing.measure(part, spec, over)
         for part, over in ((rows.training, rows.training_range), (rows.holdout, rows.holdout_range))

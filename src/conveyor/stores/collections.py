@@ -32,6 +32,7 @@ from conveyor.domain.state import (
     Project,
     Quarantined,
 )
+from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import Token
 from conveyor.stores.records import Collection
 
@@ -65,6 +66,7 @@ FETCHES = Collection("fetches", FetchState)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
+SWEEPS = Collection("sweeps", Sweep, index=("project", "state"))
 TOKENS = Collection("tokens", Token, key="digest", index=("name",))
 KEPT_FILES = Collection("kept_files", KeptFile)
 TRUSTED_FILES = Collection("trusted_files", TrustedFile)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-
-import msgspec
+from typing import BinaryIO
 
 from conveyor import errors
+from conveyor.client.transport import Transport, data_path, environment_path, model_path, quote
 from conveyor.config.settings import find_home, load_settings
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
@@ -33,6 +30,7 @@ from conveyor.domain.rows import RowsTaken
 from conveyor.domain.run import Run, RunState
 from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Alias, AliasMove, Arrival, DataTag, DataTagMove, Project, Quarantined
+from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import NewToken, TokenView
 from conveyor.domain.tracked import Experiment, Point, TrackedRun
 from conveyor.domain.views import (
@@ -45,28 +43,15 @@ from conveyor.domain.views import (
     StatusView,
     TableView,
 )
-from conveyor.errors import ConveyorError, InputRejected, NoSpace, Unavailable
+from conveyor.errors import InputRejected, NoSpace, Unavailable
 
-T = TypeVar("T")
 _POLL = 0.2
 _CHUNK = 1 << 20
 _LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
-class Client:
-    """Talks to the API at `url` with `token`. Raises what the server raised; Unavailable when none answers."""
-
-    def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
-        parts = urllib.parse.urlsplit(url)
-        self.url = url.rstrip("/")
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._headers = {"authorization": f"Bearer {token}"}
-        self._timeout = timeout
-
-    @property
-    def authorization(self) -> str:
-        """The header's value, for git, which pushes beside this client."""
-        return self._headers["authorization"]
+class Client(Transport):
+    """One method a question or request."""
 
     def status(self) -> StatusView:
         return self._get("/v1/status", StatusView)
@@ -98,17 +83,17 @@ class Client:
         return self._get(f"/v1/runs?{urllib.parse.urlencode({**query, 'limit': limit})}", list[Run])
 
     def run(self, id_: str) -> Run:
-        return self._get(f"/v1/runs/{_quote(id_)}", Run)
+        return self._get(f"/v1/runs/{quote(id_)}", Run)
 
     def run_of_commit(self, project: str, commit: str) -> Run:
-        return self._get(f"/v1/projects/{_quote(project)}/commits/{_quote(commit)}", Run)
+        return self._get(f"/v1/projects/{quote(project)}/commits/{quote(commit)}", Run)
 
     def log(self, run: str, step: str = "", offset: int = 0) -> LogChunk:
         query = urllib.parse.urlencode({"step": step, "offset": offset})
-        return self._get(f"/v1/runs/{_quote(run)}/log?{query}", LogChunk)
+        return self._get(f"/v1/runs/{quote(run)}/log?{query}", LogChunk)
 
     def process_log(self, name: str, offset: int = 0) -> LogChunk:
-        return self._get(f"/v1/processes/{_quote(name)}/log?offset={offset}", LogChunk)
+        return self._get(f"/v1/processes/{quote(name)}/log?offset={offset}", LogChunk)
 
     def follow(self, run: str, step: str = "") -> Iterator[str]:
         """A step's log as it grows, until the run has ended."""
@@ -135,7 +120,7 @@ class Client:
         return found
 
     def add_data(self, project: str, dataset: str, file: Path, name: str = "") -> Accepted:
-        path = f"/v1/projects/{_quote(project)}/data/{_quote(dataset)}/files/{_quote(name or file.name)}"
+        path = f"/v1/projects/{quote(project)}/data/{quote(dataset)}/files/{quote(name or file.name)}"
         try:
             with file.open("rb") as body:
                 size = {"content-length": str(file.stat().st_size)}
@@ -147,18 +132,18 @@ class Client:
         """Rows as dicts, in one request; with a key it may be sent again until it is answered, and counts once."""
         headers = {"content-type": "application/x-ndjson"} | ({"idempotency-key": key} if key else {})
         body = b"".join(wire.to_json(row) + b"\n" for row in rows)
-        return self._decode(self._send("POST", f"{_data(project, dataset)}/rows", body, headers), RowsTaken)
+        return self._decode(self._send("POST", f"{data_path(project, dataset)}/rows", body, headers), RowsTaken)
 
     def dataset_versions(self, project: str, dataset: str, limit: int = 50) -> list[DatasetVersion]:
-        return self._get(f"{_data(project, dataset)}/versions?limit={limit}", list[DatasetVersion])
+        return self._get(f"{data_path(project, dataset)}/versions?limit={limit}", list[DatasetVersion])
 
     def table(self, project: str, dataset: str, version: str = "latest") -> TableView:
         """`version` is what follows the @ of a reference: v12, latest, a tag, a time."""
-        return self._get(f"{_data(project, dataset)}/table?version={_quote(version)}", TableView)
+        return self._get(f"{data_path(project, dataset)}/table?version={quote(version)}", TableView)
 
     def table_object(self, project: str, dataset: str, version: int, digest: str, target: BinaryIO) -> None:
         """The bytes of a part; whoever asks for them compares them with the digest."""
-        path = f"{_data(project, dataset)}/table/objects/{_quote(digest)}?version=v{version}"
+        path = f"{data_path(project, dataset)}/table/objects/{quote(digest)}?version=v{version}"
         with self._asked("GET", path) as response:
             while chunk := response.read(_CHUNK):
                 try:
@@ -167,126 +152,126 @@ class Client:
                     raise NoSpace(f"a part could not be kept: {error.strerror}", hint="Free some space.") from error
 
     def tags(self, project: str, dataset: str) -> list[DataTag]:
-        return self._get(f"{_data(project, dataset)}/tags", list[DataTag])
+        return self._get(f"{data_path(project, dataset)}/tags", list[DataTag])
 
     def tag_moves(self, project: str, dataset: str, limit: int = 50) -> list[DataTagMove]:
-        return self._get(f"{_data(project, dataset)}/tags/moves?limit={limit}", list[DataTagMove])
+        return self._get(f"{data_path(project, dataset)}/tags/moves?limit={limit}", list[DataTagMove])
 
     def tag_data(self, project: str, dataset: str, tag: str, request: requests.TagVersion) -> Message:
-        path = f"{_data(project, dataset)}/tags/{_quote(tag)}"
+        path = f"{data_path(project, dataset)}/tags/{quote(tag)}"
         return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
 
     def arrivals(self, project: str, dataset: str, limit: int = 50) -> list[Arrival]:
-        return self._get(f"{_data(project, dataset)}/arrivals?limit={limit}", list[Arrival])
+        return self._get(f"{data_path(project, dataset)}/arrivals?limit={limit}", list[Arrival])
 
     def quarantine(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
-        return self._get(f"{_data(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
+        return self._get(f"{data_path(project, dataset)}/quarantine?limit={limit}", list[Quarantined])
 
     def lineage(self, project: str, of: str) -> Lineage:
         """Of a file's name or digest, a dataset or a model; with @VERSION of that one."""
-        return self._get(f"/v1/projects/{_quote(project)}/lineage?of={_quote(of)}", Lineage)
+        return self._get(f"/v1/projects/{quote(project)}/lineage?of={quote(of)}", Lineage)
 
     def contract(self, project: str, dataset: str) -> Contract:
-        return self._get(f"{_data(project, dataset)}/contract", Contract)
+        return self._get(f"{data_path(project, dataset)}/contract", Contract)
 
     def inferred_contract(self, project: str, dataset: str) -> Contract:
-        return self._get(f"{_data(project, dataset)}/contract/inferred", Contract)
+        return self._get(f"{data_path(project, dataset)}/contract/inferred", Contract)
 
     def erasures(self, project: str, dataset: str) -> list[Erasure]:
-        return self._get(f"{_data(project, dataset)}/erasures", list[Erasure])
+        return self._get(f"{data_path(project, dataset)}/erasures", list[Erasure])
 
     def lift_erasure(self, project: str, dataset: str, id_: str, request: requests.Lift) -> Message:
-        return self._post(f"{_data(project, dataset)}/erasures/{_quote(id_)}/lift", request, Message)
+        return self._post(f"{data_path(project, dataset)}/erasures/{quote(id_)}/lift", request, Message)
 
     def erase(self, project: str, dataset: str, request: requests.Erase) -> ErasureView:
         """Reads the whole dataset, so it may take its time."""
         patient = copy(self)
         patient._timeout = _LONG
-        return patient._post(f"{_data(project, dataset)}/erase", request, ErasureView)
+        return patient._post(f"{data_path(project, dataset)}/erase", request, ErasureView)
 
     def quarantine_past(self, project: str, dataset: str, limit: int = 50) -> list[Quarantined]:
-        return self._get(f"{_data(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
+        return self._get(f"{data_path(project, dataset)}/quarantine-past?limit={limit}", list[Quarantined])
 
     def quarantined_rows(self, project: str, dataset: str, entry: str, limit: int = 20) -> QuarantinedRows:
-        return self._get(f"{_data(project, dataset)}/quarantine/{_quote(entry)}?limit={limit}", QuarantinedRows)
+        return self._get(f"{data_path(project, dataset)}/quarantine/{quote(entry)}?limit={limit}", QuarantinedRows)
 
     def release_rows(self, project: str, dataset: str, entry: str, request: requests.ReleaseRows) -> Message:
-        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/release", request, Message)
+        return self._post(f"{data_path(project, dataset)}/quarantine/{quote(entry)}/release", request, Message)
 
     def drop_rows(self, project: str, dataset: str, entry: str, request: requests.DropRows) -> Message:
-        return self._post(f"{_data(project, dataset)}/quarantine/{_quote(entry)}/drop", request, Message)
+        return self._post(f"{data_path(project, dataset)}/quarantine/{quote(entry)}/drop", request, Message)
 
     def model_versions(self, project: str, model: str, limit: int = 50) -> list[ModelVersion]:
-        return self._get(f"{_model(project, model)}/versions?limit={limit}", list[ModelVersion])
+        return self._get(f"{model_path(project, model)}/versions?limit={limit}", list[ModelVersion])
 
     def quality(self, project: str, model: str, limit: int = 200) -> list[Quality]:
-        return self._get(f"{_model(project, model)}/quality?limit={limit}", list[Quality])
+        return self._get(f"{model_path(project, model)}/quality?limit={limit}", list[Quality])
 
     def windows(self, project: str, model: str, limit: int = 200) -> list[Window]:
-        return self._get(f"{_model(project, model)}/windows?limit={limit}", list[Window])
+        return self._get(f"{model_path(project, model)}/windows?limit={limit}", list[Window])
 
     def decisions(self, project: str, model: str, limit: int = 50) -> list[Event]:
-        return self._get(f"{_model(project, model)}/decisions?limit={limit}", list[Event])
+        return self._get(f"{model_path(project, model)}/decisions?limit={limit}", list[Event])
 
     def releases(self, project: str, environment: str, limit: int = 50) -> list[Release]:
-        return self._get(f"{_environment(project, environment)}/releases?limit={limit}", list[Release])
+        return self._get(f"{environment_path(project, environment)}/releases?limit={limit}", list[Release])
 
     def release(self, project: str, environment: str, number: int | None = None) -> ReleaseView:
         """By its number; without one what is being rolled out, or else what is live."""
         which = "release" if number is None else f"releases/{number}"
-        return self._get(f"{_environment(project, environment)}/{which}", ReleaseView)
+        return self._get(f"{environment_path(project, environment)}/{which}", ReleaseView)
 
     def dora(self, project: str = "", environment: str = "production", window: str = "30d") -> Dora:
         query = {"project": project, "environment": environment, "window": window}
         return self._get(f"/v1/dora?{urllib.parse.urlencode(query)}", Dora)
 
     def rollback(self, project: str, environment: str, request: requests.Rollback) -> Message:
-        return self._post(f"{_environment(project, environment)}/rollback", request, Message)
+        return self._post(f"{environment_path(project, environment)}/rollback", request, Message)
 
     def pause(self, project: str, environment: str, request: requests.Pause) -> Message:
-        return self._post(f"{_environment(project, environment)}/rollout/pause", request, Message)
+        return self._post(f"{environment_path(project, environment)}/rollout/pause", request, Message)
 
     def resume(self, project: str, environment: str, request: requests.Resume) -> Message:
-        return self._post(f"{_environment(project, environment)}/rollout/resume", request, Message)
+        return self._post(f"{environment_path(project, environment)}/rollout/resume", request, Message)
 
     def abort(self, project: str, environment: str, request: requests.Abort) -> Message:
-        return self._post(f"{_environment(project, environment)}/rollout/abort", request, Message)
+        return self._post(f"{environment_path(project, environment)}/rollout/abort", request, Message)
 
     def environments(self, project: str) -> list[EnvironmentView]:
-        return self._get(f"/v1/projects/{_quote(project)}/environments", list[EnvironmentView])
+        return self._get(f"/v1/projects/{quote(project)}/environments", list[EnvironmentView])
 
     def promote(self, project: str, target: str, request: requests.Promote) -> Message:
-        return self._post(f"{_environment(project, target)}/promote", request, Message)
+        return self._post(f"{environment_path(project, target)}/promote", request, Message)
 
     def approve(self, project: str, environment: str, request: requests.Approve) -> Message:
-        return self._post(f"{_environment(project, environment)}/approve", request, Message)
+        return self._post(f"{environment_path(project, environment)}/approve", request, Message)
 
     def reject(self, project: str, environment: str, request: requests.Reject) -> Message:
-        return self._post(f"{_environment(project, environment)}/reject", request, Message)
+        return self._post(f"{environment_path(project, environment)}/reject", request, Message)
 
     def remove_environment(self, project: str, environment: str, request: requests.Remove) -> Message:
-        return self._post(f"{_environment(project, environment)}/remove", request, Message)
+        return self._post(f"{environment_path(project, environment)}/remove", request, Message)
 
     def secrets(self, project: str, environment: str = "") -> list[SecretView]:
-        query = f"?environment={_quote(environment)}" if environment else ""
-        return self._get(f"/v1/projects/{_quote(project)}/secrets{query}", list[SecretView])
+        query = f"?environment={quote(environment)}" if environment else ""
+        return self._get(f"/v1/projects/{quote(project)}/secrets{query}", list[SecretView])
 
     def set_secret(self, project: str, environment: str, name: str, request: requests.SetSecret) -> Message:
-        path = f"{_environment(project, environment)}/secrets/{_quote(name)}"
+        path = f"{environment_path(project, environment)}/secrets/{quote(name)}"
         return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
 
     def remove_secret(self, project: str, environment: str, name: str) -> Message:
-        path = f"{_environment(project, environment)}/secrets/{_quote(name)}"
+        path = f"{environment_path(project, environment)}/secrets/{quote(name)}"
         return self._decode(self._send("DELETE", path), Message)
 
     def remotes(self) -> list[RemoteView]:
         return self._get("/v1/remotes", list[RemoteView])
 
     def add_remote(self, project: str, request: requests.AddRemote) -> NewRemote:
-        return self._decode(self._send("PUT", f"/v1/remotes/{_quote(project)}", wire.to_json(request)), NewRemote)
+        return self._decode(self._send("PUT", f"/v1/remotes/{quote(project)}", wire.to_json(request)), NewRemote)
 
     def remove_remote(self, project: str) -> Message:
-        return self._decode(self._send("DELETE", f"/v1/remotes/{_quote(project)}"), Message)
+        return self._decode(self._send("DELETE", f"/v1/remotes/{quote(project)}"), Message)
 
     def tokens(self) -> list[TokenView]:
         return self._get("/v1/tokens", list[TokenView])
@@ -295,34 +280,34 @@ class Client:
         return self._post("/v1/tokens", request, NewToken)
 
     def remove_token(self, name: str) -> Message:
-        return self._decode(self._send("DELETE", f"/v1/tokens/{_quote(name)}"), Message)
+        return self._decode(self._send("DELETE", f"/v1/tokens/{quote(name)}"), Message)
 
     def model_version(self, project: str, model: str, version: str = "latest") -> ModelVersion:
         """By number, alias, or "latest"."""
-        return self._get(f"{_model(project, model)}/versions/{_quote(version)}", ModelVersion)
+        return self._get(f"{model_path(project, model)}/versions/{quote(version)}", ModelVersion)
 
     def compare_models(self, project: str, model: str, one: str, other: str) -> ComparedVersions:
         query = urllib.parse.urlencode({"one": one, "other": other})
-        return self._get(f"{_model(project, model)}/compare?{query}", ComparedVersions)
+        return self._get(f"{model_path(project, model)}/compare?{query}", ComparedVersions)
 
     def model_aliases(self, project: str, model: str) -> list[Alias]:
-        return self._get(f"{_model(project, model)}/aliases", list[Alias])
+        return self._get(f"{model_path(project, model)}/aliases", list[Alias])
 
     def alias_moves(self, project: str, model: str, limit: int = 50) -> list[AliasMove]:
-        return self._get(f"{_model(project, model)}/aliases/moves?limit={limit}", list[AliasMove])
+        return self._get(f"{model_path(project, model)}/aliases/moves?limit={limit}", list[AliasMove])
 
     def move_alias(self, project: str, model: str, alias: str, request: requests.MoveAlias) -> Message:
-        path = f"{_model(project, model)}/aliases/{_quote(alias)}"
+        path = f"{model_path(project, model)}/aliases/{quote(alias)}"
         return self._decode(self._send("PUT", path, wire.to_json(request)), Message)
 
     def undo_alias(self, project: str, model: str, alias: str, request: requests.UndoAlias) -> Message:
-        return self._post(f"{_model(project, model)}/aliases/{_quote(alias)}/undo", request, Message)
+        return self._post(f"{model_path(project, model)}/aliases/{quote(alias)}/undo", request, Message)
 
     def promote_model(self, project: str, model: str, version: int, request: requests.PromoteModel) -> Message:
-        return self._post(f"{_model(project, model)}/versions/{version}/promote", request, Message)
+        return self._post(f"{model_path(project, model)}/versions/{version}/promote", request, Message)
 
     def remove_model(self, project: str, model: str, version: int, request: requests.RemoveModel) -> Message:
-        return self._post(f"{_model(project, model)}/versions/{version}/remove", request, Message)
+        return self._post(f"{model_path(project, model)}/versions/{version}/remove", request, Message)
 
     def tracked_experiments(self) -> list[Experiment]:
         return self._get("/v1/tracked/experiments", list[Experiment])
@@ -331,55 +316,34 @@ class Client:
         return self._post("/v1/tracked/search", request, list[TrackedRun])
 
     def tracked_run(self, run: str) -> TrackedRun:
-        return self._get(f"/v1/tracked/runs/{_quote(run)}", TrackedRun)
+        return self._get(f"/v1/tracked/runs/{quote(run)}", TrackedRun)
 
     def tracked_curve(self, run: str, metric: str) -> list[Point]:
-        return self._get(f"/v1/tracked/runs/{_quote(run)}/curve?metric={_quote(metric)}", list[Point])
+        return self._get(f"/v1/tracked/runs/{quote(run)}/curve?metric={quote(metric)}", list[Point])
 
     def trust(self, request: requests.TrustFile) -> Message:
         return self._post("/v1/trusted", request, Message)
 
     def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
-        return self._post(f"{_model(project, model)}/retrain", request, Message)
+        return self._post(f"{model_path(project, model)}/retrain", request, Message)
 
     def collect(self, request: requests.Collect) -> Collected:
         return self._post("/v1/collect", request, Collected)
 
     def cancel(self, run: str, request: requests.Cancel) -> Message:
-        return self._post(f"/v1/runs/{_quote(run)}/cancel", request, Message)
+        return self._post(f"/v1/runs/{quote(run)}/cancel", request, Message)
 
-    def _get(self, path: str, type_: type[T]) -> T:
-        return self._decode(self._send("GET", path), type_)
+    def sweeps(self, project: str, limit: int = 50) -> list[Sweep]:
+        return self._get(f"/v1/projects/{quote(project)}/sweeps?limit={limit}", list[Sweep])
 
-    def _post(self, path: str, body: object, type_: type[T]) -> T:
-        return self._decode(self._send("POST", path, wire.to_json(body)), type_)
+    def sweep(self, project: str, name: str) -> Sweep:
+        return self._get(f"/v1/projects/{quote(project)}/sweeps/{quote(name)}", Sweep)
 
-    def _decode(self, raw: bytes, type_: type[T]) -> T:
-        return wire.from_json(raw, type_)
+    def start_sweep(self, project: str, name: str) -> Sweep:
+        return self._post(f"/v1/projects/{quote(project)}/sweeps/{quote(name)}/start", {}, Sweep)
 
-    def _send(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
-        with self._asked(method, path, body, headers) as response:
-            return response.read()
-
-    @contextmanager
-    def _asked(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """The answer, to be read within the block."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        try:
-            connection.request(method, path, body, {**self._headers, **(headers or {})})
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _error(response.read(), response.status)
-            yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(
-                f"no Conveyor answers at {self.url} ({error})",
-                hint="Start it with `conveyor up`, or set CONVEYOR_HOME.",
-            ) from error
-        finally:
-            connection.close()
+    def cancel_sweep(self, project: str, name: str, request: requests.Cancel) -> Message:
+        return self._post(f"/v1/projects/{quote(project)}/sweeps/{quote(name)}/cancel", request, Message)
 
 
 def connect(home: Path | None = None) -> Client:
@@ -388,33 +352,3 @@ def connect(home: Path | None = None) -> Client:
         return Client(url, os.environ.get("CONVEYOR_TOKEN", ""))
     settings = load_settings(home or find_home(Path.cwd(), os.environ))
     return Client(settings.api_url, settings.token_file.read_text().strip())
-
-
-_CODES = {cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ConveyorError)}
-
-
-def _error(raw: bytes, status: int) -> ConveyorError:
-    try:
-        body = msgspec.json.decode(raw)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return Unavailable(f"the server answered {status}", hint="Is this the API's address?")
-    class_ = _CODES.get(body["code"], ConveyorError)
-    error = ConveyorError.__new__(class_)
-    ConveyorError.__init__(error, body["message"], hint=body.get("hint", ""))
-    return error
-
-
-def _quote(part: str) -> str:
-    return urllib.parse.quote(part, safe="")
-
-
-def _data(project: str, dataset: str) -> str:
-    return f"/v1/projects/{_quote(project)}/data/{_quote(dataset)}"
-
-
-def _model(project: str, model: str) -> str:
-    return f"/v1/projects/{_quote(project)}/models/{_quote(model)}"
-
-
-def _environment(project: str, environment: str) -> str:
-    return f"/v1/projects/{_quote(project)}/environments/{_quote(environment)}"
