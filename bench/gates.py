@@ -12,10 +12,10 @@ import numpy as np
 
 from conveyor.domain.evaluation import Comparison, Evaluation
 from conveyor.domain.gate import Outcome
+from conveyor.domain.gates.config import MetricGate
 from conveyor.domain.gates.versus_live import versus_live
 from conveyor.domain.measures import paired
 from conveyor.domain.measures.binormal import Pair, worse_by
-from conveyor.domain.project import MetricGate
 
 LIVE = Pair(positives=0.1, live=2.0, candidate=2.0)
 MARGIN = 0.03

@@ -45,10 +45,14 @@ def inner(hint: Any) -> Any:
 def dataclass_at(header: str) -> tuple[Any, ...]:
     """The dataclass that a [header] of the reference fills in; a table that is itself a value has none."""
     parts = header.split(".")
-    type_ = SECTIONS[parts[0]]
+    type_, named = SECTIONS[parts[0]], False
     for part in parts[2:]:
+        if named:  # a table of tables, whose names are the user's
+            named = False
+            continue
         name = "metric" if type_ is project.GatesConfig and part in METRICS else part
-        type_ = inner(typing.get_type_hints(type_)[name])
+        hint = typing.get_type_hints(type_)[name]
+        type_, named = inner(hint), typing.get_origin(hint) is dict
     return (type_,) if dataclasses.is_dataclass(type_) else ()
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from conveyor.domain import wire
 from conveyor.domain.evaluation import Comparison, Evaluation
 from conveyor.domain.gate import Outcome, Verdict, passed
+from conveyor.domain.gates.config import BaselineGate, GatesConfig, LatencyGate, MetricGate
 from conveyor.domain.gates.decide import decide
-from conveyor.domain.project import BaselineGate, GatesConfig, LatencyGate, MetricGate
 
 GOOD = Evaluation(
     metric="average_precision",

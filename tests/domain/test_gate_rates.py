@@ -8,10 +8,10 @@ import pytest
 from conveyor.domain import statistics
 from conveyor.domain.evaluation import Comparison, Evaluation
 from conveyor.domain.gate import Outcome
+from conveyor.domain.gates.config import MetricGate
 from conveyor.domain.gates.versus_live import versus_live
 from conveyor.domain.measures import paired
 from conveyor.domain.measures.binormal import Pair, true_value, worse_by
-from conveyor.domain.project import MetricGate
 
 MARGIN = 0.03
 EQUAL = Pair(positives=0.15, live=1.5, candidate=1.5)

@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from conveyor.config.check_gates import check_gates
 from conveyor.config.demands import at_least, choice, cron, fraction, function, positive
 from conveyor.config.graph import check_inputs, upstream
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
-    BASELINES,
     OUTCOMES,
     TRIGGERS,
-    VERSUS_LIVE,
     Abort,
-    GatesConfig,
     ModelConfig,
     ProjectConfig,
     RetrainConfig,
@@ -44,29 +42,12 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
             )
     for key in ("window", "holdout", "timeout"):
         yield from positive((*at, key), getattr(model, key))
-    yield from _gates((*at, "gates"), model.gates, model.metric)
+    yield from check_gates(model)
     yield from _retrain((*at, "retrain"), model.retrain)
     yield from at_least((*at, "monitor", "rows"), model.monitor.rows, 1)
     yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)
     yield from at_least((*at, "monitor", "decay"), model.monitor.decay, 0)
     yield from check_rollout((*at, "rollout"), model.rollout)
-
-
-def _gates(at: Place, gates: GatesConfig, metric: str) -> Iterator[Problem]:
-    bound = gates.metric
-    if bound.versus_live is not None:
-        yield from choice((*at, metric, "versus_live"), "comparison", bound.versus_live, VERSUS_LIVE)
-    if bound.min is not None and bound.max is not None and bound.min > bound.max:
-        yield Problem((*at, metric, "min"), f"{bound.min} is more than max = {bound.max}")
-    if not 0 < bound.confidence < 1:
-        yield Problem((*at, metric, "confidence"), f"expected a number between 0 and 1, found {bound.confidence}")
-    yield from at_least((*at, metric, "margin"), bound.margin, 0)
-    if gates.baseline:
-        yield from choice((*at, "baseline", "beat"), "baseline", gates.baseline.beat, BASELINES)
-    if gates.latency_p99_ms:
-        yield from at_least((*at, "latency_p99_ms", "max"), gates.latency_p99_ms.max, 0)
-    yield from fraction((*at, "leak", "max_single_feature_auc"), gates.leak.max_single_feature_auc)
-    yield from at_least((*at, "parity_tolerance"), gates.parity_tolerance, 0)
 
 
 def _retrain(at: Place, retrain: RetrainConfig) -> Iterator[Problem]:

@@ -251,6 +251,8 @@ class TrainRecipe:
             holdout=model.holdout,
             slices=model.slices,
             baseline=model.gates.baseline.beat if model.gates.baseline else None,
+            group=model.group,
+            twice=model.gates.reproducible is not None,
             parity_tolerance=model.gates.parity_tolerance,
             seed=model.seed,
             rules=rules_of_features(build.config, model),
@@ -288,8 +290,13 @@ class TrainRecipe:
             slices=model.slices,
             group=model.group,
             trusted=model.trusted,
+            metrics=model.metrics,
+            gates=model.gates,
         )
         outputs = " ".join((*artifact.values(), trained["holdout.parquet"]))
+        judged = [*model.metrics, *([model.gates.behaviour] if model.gates.behaviour else [])]
+        tree = self._context.settings.builds / build.tree
+        code = " ".join(code_digest(tree, function) for function in judged)
         how = wire.to_json(replace(spec, candidate="", holdout="", training="", live=None)).decode()
-        key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how)
+        key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how, code)
         return self._python(build, "evaluate", job, spec, key)

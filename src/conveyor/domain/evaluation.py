@@ -26,6 +26,64 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """See `measures.calibration`: `chance` is what a calibrated model's `ece` stays under, 95 times of 100."""
+
+    ece: float
+    chance: float
+    brier: float
+    z: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """Rates by group, of those with enough rows; the largest gap between two, and its interval."""
+
+    column: str
+    metric: str
+    rates: dict[str, float]
+    rows: dict[str, int]
+    gap: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFigures:
+    """A declared slice: the metric there, candidate less live, and the standard error of each."""
+
+    name: str
+    rows: int
+    positives: int
+    value: float | None
+    error: float | None
+    difference: float | None = None
+    difference_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlice:
+    """A slice that a search found: mean losses on rows that the search has not seen, and the adjusted p-value."""
+
+    name: str
+    rows: int
+    candidate: float
+    live: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """A behavioural test of the user's: rows tried, rows that broke it, and by how much the worst did."""
+
+    name: str
+    rows: int
+    failures: int
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All that the gates read; written by the evaluation step. None: undefined on these rows.
 
@@ -45,3 +103,9 @@ class Evaluation:
     baseline: Comparison | None = None
     slices: dict[str, dict[str, float]] = field(default_factory=dict)
     not_compared: str = ""
+    calibration: Calibration | None = None
+    fairness: Fairness | None = None
+    slice_figures: tuple[SliceFigures, ...] = ()
+    found_slices: tuple[FoundSlice, ...] = ()
+    behaviour: tuple[Behaviour, ...] = ()
+    twice_max_abs_difference: float | None = None

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from conveyor.domain.gates.config import GatesConfig
+
 TRIGGERS = ("data", "drift", "decay", "code")
 """What may start a training; a schedule has a key of its own."""
-VERSUS_LIVE = ("not_worse", "not_shown_worse", "better")
 OUTCOMES = ("promote", "abort")
 """What becomes of a canary step that saw too little traffic to judge."""
 SAMPLERS = ("tpe", "random", "grid")
@@ -16,7 +17,6 @@ PRUNERS = ("none", "median", "halving", "hyperband")
 DIRECTIONS = ("auto", "maximize", "minimize")
 DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
-BASELINES = ("logistic",)
 
 KINDS = ("table", "files")
 """A dataset of rows, which arrive; or of files as they are, which `conveyor data add` versions."""
@@ -102,43 +102,6 @@ class StepConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricGate:
-    """A bound on the model's metric, and how it must stand against the live version."""
-
-    min: float | None = None
-    max: float | None = None
-    versus_live: str | None = None
-    margin: float = 0.02
-    confidence: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyGate:
-    max: float
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineGate:
-    beat: str = "logistic"
-
-
-@dataclass(frozen=True, slots=True)
-class LeakGate:
-    """A feature that alone reaches this area under the ROC curve on the holdout is taken for the label in disguise."""
-
-    max_single_feature_auc: float = 0.99
-
-
-@dataclass(frozen=True, slots=True)
-class GatesConfig:
-    metric: MetricGate = MetricGate()
-    latency_p99_ms: LatencyGate | None = None
-    baseline: BaselineGate | None = None
-    leak: LeakGate = LeakGate()
-    parity_tolerance: float = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
 class Budget:
     runs_per_day: int = 24
 
@@ -211,11 +174,12 @@ class ModelConfig:
     seed: int = 0
     slices: tuple[str, ...] = ()
     group: str | None = None
+    metrics: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     positive: str = ""
     trusted: tuple[str, ...] = ()
     timeout: timedelta = timedelta(hours=6)
-    gates: GatesConfig = GatesConfig()
+    gates: GatesConfig = field(default_factory=GatesConfig)
     retrain: RetrainConfig = RetrainConfig()
     monitor: MonitorConfig = MonitorConfig()
     rollout: RolloutConfig = RolloutConfig()

@@ -41,6 +41,8 @@ Draw = Callable[[np.random.Generator], Ints]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 SMOOTHING = 0.5
+MIN_EVIDENCE = 20
+"""Rows of the rarer class (rows, for a regression) below which an interval is not believed."""
 BLOCKS = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 """Rows of a window for which a profile knows how far unchanged traffic strays."""
 
@@ -80,6 +82,11 @@ def accuracy(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
 def f1(y: npt.ArrayLike, s: npt.ArrayLike) -> float:
     """2 TP / (2 TP + FP + FN) at a score of 0.5. NaN where nothing is positive, neither in truth nor by score."""
     return compute("f1", y, s)
+
+
+def losses(classification: bool) -> Callable[[Floats, Floats], Floats]:
+    """Of each row: log loss for a classification, squared error for a regression."""
+    return _nll if classification else lambda y, s: (y - s) ** 2
 
 
 def rmse(y: npt.ArrayLike, s: npt.ArrayLike) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from conveyor.domain.erasure import ErasedKeys
 from conveyor.domain.form import ONNX
+from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.model import Parity
 from conveyor.domain.project import DataConfig, Rules
 
@@ -73,7 +74,9 @@ class TrainSpec:
     gap: timedelta = timedelta(0)
     holdout: timedelta | None = None
     slices: tuple[str, ...] = ()
-    baseline: str | None = None  # "logistic"
+    baseline: str | None = None  # one of BASELINES
+    group: str | None = None  # whose rows belong together
+    twice: bool = False  # train a second time and compare
     parity_tolerance: float = 1e-4
     seed: int = 0
     rules: Rules = field(default_factory=dict)  # of the datasets' contracts
@@ -110,6 +113,7 @@ class TrainingReport:
     baseline_name: str | None = None
     form: str = ONNX
     passed_over: str = ""  # why the form is not ONNX
+    twice_max_abs_difference: float | None = None  # between two trainings, where that was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ class EvaluateSpec:
     latency_calls: int = 300
     group: str | None = None  # whose rows belong together
     trusted: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()  # the user's own, "shop.metrics:cp100"
+    gates: GatesConfig = field(default_factory=GatesConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from conveyor.domain.gates.config import BASELINES
 from conveyor.domain.metric import METRICS
 from conveyor.domain.step import TrainSpec
 from conveyor.errors import InputRejected
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float64]
 
-BASELINES = ("logistic",)
-
 
 def baseline_scores(
     spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame, holdout: pl.DataFrame
@@ -28,11 +27,40 @@ def baseline_scores(
         return None
     if spec.baseline not in BASELINES:
         raise InputRejected(f"unknown baseline {spec.baseline}", hint=f"Use one of {', '.join(BASELINES)}.")
+    if spec.baseline == "constant":
+        return _constant(spec, training, holdout.height)
+    if spec.baseline == "previous":
+        return _previous(spec, training, holdout)
     if not METRICS[spec.metric].classification:
         raise InputRejected(
             f"baseline {spec.baseline} is a classifier, metric {spec.metric} is for regression",
-            hint="Take the baseline gate out of conveyor.toml.",
+            hint='Beat "constant" or "previous", or take the baseline gate out of conveyor.toml.',
         )
+    return _logistic(spec, features, training, holdout)
+
+
+def _constant(spec: TrainSpec, training: pl.DataFrame, rows: int) -> Scores:
+    """The mean label of the training rows, whatever is asked."""
+    import numpy as np
+
+    return np.full(rows, slicing.truth(training, spec).cast(pl.Float64).to_numpy().mean())
+
+
+def _previous(spec: TrainSpec, training: pl.DataFrame, holdout: pl.DataFrame) -> Scores:
+    """The newest label that training knows of the row's group (of all rows, without `group`); else the mean."""
+    import numpy as np
+
+    known = training.with_columns(slicing.truth(training, spec).cast(pl.Float64).alias("__previous__"))
+    known = known.sort(spec.time, maintain_order=True)
+    if spec.group is None:
+        return np.full(holdout.height, known["__previous__"].to_numpy()[-1])
+    newest = known.group_by(spec.group).agg(pl.col("__previous__").last())
+    joined = holdout.select(spec.group).join(newest, on=spec.group, how="left", maintain_order="left")
+    found: Scores = joined["__previous__"].fill_null(_constant(spec, training, 1)[0]).to_numpy()
+    return found
+
+
+def _logistic(spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame, holdout: pl.DataFrame) -> Scores:
     import numpy as np
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression

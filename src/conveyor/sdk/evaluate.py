@@ -13,12 +13,13 @@ from conveyor.domain import statistics, wire
 from conveyor.domain.evaluation import Comparison, Evaluation
 from conveyor.domain.form import FILES
 from conveyor.domain.measures import paired
+from conveyor.domain.measures.calibration import calibration
 from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import EvaluateSpec, LiveModel, TrainingReport
 from conveyor.errors import InputRejected, Refused
-from conveyor.sdk import process, table
-from conveyor.sdk.forms.scorer import latency_p99_ms, score
+from conveyor.sdk import behaviour, evidence, process, table
+from conveyor.sdk.forms.scorer import Scorer, latency_p99_ms, score
 from conveyor.sdk.forms.table import open_model
 
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
     rows = table.matrix(holdout, manifest.signature.features)
     scores = score(model, rows, manifest.signature.score).astype(np.float64)
     classification = METRICS[spec.metric].classification
-    comparison, not_compared = against_live(spec, holdout, truth, scores)
+    other, not_compared = scores_of_live(spec, holdout)
+    comparison = None
+    if spec.live is not None and other is not None:
+        comparison = compare(spec, holdout, truth, scores, other, spec.live.version)
+    gates = spec.gates
     return Evaluation(
         metric=spec.metric,
         value=statistics.compute(spec.metric, truth, scores),
         rows=len(truth),
         positives=int((truth == 1).sum()) if classification else 0,
-        metrics=all_metrics(truth, scores, classification),
+        metrics=all_metrics(truth, scores, classification)
+        | evidence.further_metrics(spec.metrics, holdout, truth, scores),
         latency_p99_ms=latency_p99_ms(model, rows, spec.latency_calls),
         single_feature_auc=single_feature_auc(truth, rows, manifest.signature.features) if classification else {},
         parity_max_abs_difference=training.parity.max_abs_difference,
@@ -55,7 +61,23 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
         baseline=against_baseline(spec, holdout, truth, scores),
         slices=by_slice(spec, holdout, truth, scores),
         not_compared=not_compared,
+        calibration=calibration(truth, scores, spec.seed) if gates.calibration else None,
+        fairness=evidence.fairness_of(spec, holdout, truth, scores),
+        slice_figures=evidence.slice_figures(spec, holdout, truth, scores, other) if gates.slices else (),
+        found_slices=evidence.search_slices(spec, manifest.signature.features, holdout, truth, scores, other),
+        behaviour=behaviour.run(gates.behaviour, predictor(model, manifest), holdout) if gates.behaviour else (),
+        twice_max_abs_difference=training.twice_max_abs_difference,
     )
+
+
+def predictor(model: Scorer, manifest: ModelManifest) -> behaviour.Predict:
+    """Scores of any rows with the features, by the form that will be served."""
+
+    def predict(rows: pl.DataFrame) -> Floats:
+        signature = manifest.signature
+        return score(model, table.matrix(rows, signature.features), signature.score).astype(np.float64)
+
+    return predict
 
 
 def all_metrics(truth: Floats, scores: Floats, classification: bool) -> dict[str, float]:
@@ -79,7 +101,7 @@ def compare(
         resamples=spec.resamples,
         confidence=spec.confidence,
         seed=spec.seed,
-        groups=groups_of(spec.group, holdout),
+        groups=evidence.codes(holdout, spec.group) if spec.group else None,
     )
     return Comparison(
         live_version=version,
@@ -95,18 +117,8 @@ def compare(
     )
 
 
-def groups_of(column: str | None, holdout: pl.DataFrame) -> npt.NDArray[np.int64] | None:
-    """A number for each row, equal where `column` is; rows without a value are a group together."""
-    if column is None:
-        return None
-    codes: npt.NDArray[np.int64] = holdout[column].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy()
-    return codes
-
-
-def against_live(
-    spec: EvaluateSpec, holdout: pl.DataFrame, truth: Floats, scores: Floats
-) -> tuple[Comparison | None, str]:
-    """The comparison, or why there is none although a version is live: it needs what the holdout does not hold."""
+def scores_of_live(spec: EvaluateSpec, holdout: pl.DataFrame) -> tuple[Floats | None, str]:
+    """Live's scores, or why there are none although a version is live: it needs what the holdout does not hold."""
     if spec.live is None:
         return None, ""
     live = wire.from_json(Path(spec.live.manifest).read_bytes(), ModelManifest)
@@ -114,10 +126,9 @@ def against_live(
     if lacking:
         return None, f"version {spec.live.version} needs {', '.join(lacking)}, which the features no longer give"
     try:
-        other = score_live(spec.live, live, holdout, spec.trusted)
+        return score_live(spec.live, live, holdout, spec.trusted), ""
     except Refused as error:
         return None, f"version {spec.live.version} cannot be scored here: {error.message}"
-    return compare(spec, holdout, truth, scores, other, spec.live.version), ""
 
 
 def score_live(live: LiveModel, manifest: ModelManifest, holdout: pl.DataFrame, trusted: tuple[str, ...]) -> Floats:

@@ -89,7 +89,15 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
         baseline_name=spec.baseline,
         form=made.conversion.form,
         passed_over=made.conversion.passed_over,
+        twice_max_abs_difference=twice(spec, rows, out / ".inputs", features, given) if spec.twice else None,
     )
+
+
+def twice(spec: TrainSpec, rows: Rows, scratch: Path, features: tuple[str, ...], first: Scores) -> float:
+    """The largest difference of an output on the holdout between this training and a second one, the same in all."""
+    again = fit(spec, rows, scratch, Run())
+    second = handler_for(again, spec.function).predict(again, table.numbers(rows.holdout, features), features)
+    return float(abs(second - first).max())
 
 
 def read(spec: TrainSpec) -> Rows:

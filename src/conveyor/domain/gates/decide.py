@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Verdict
-from conveyor.domain.gates import integrity, quality, serving
+from conveyor.domain.gates import integrity, people, quality, serving
+from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.gates.evidence import storable
 from conveyor.domain.gates.versus_live import versus_live
-from conveyor.domain.project import GatesConfig
 
 
 def decide(
@@ -28,4 +28,15 @@ def decide(
         verdicts.append(serving.latency(gates.latency_p99_ms, evaluation))
     if gates.baseline is not None:
         verdicts.append(quality.baseline(gates.baseline, evaluation))
+    verdicts += [quality.further(name, bound, evaluation) for name, bound in gates.also.items()]
+    if gates.calibration is not None:
+        verdicts.append(quality.calibration(gates.calibration, evaluation))
+    if gates.slices is not None:
+        verdicts.append(people.slices(gates.slices, evaluation, 1.0 - gates.metric.confidence))
+    if gates.fairness is not None:
+        verdicts.append(people.fairness(gates.fairness, evaluation))
+    if gates.behaviour is not None:
+        verdicts.append(people.behaviour(evaluation))
+    if gates.reproducible is not None:
+        verdicts.append(integrity.reproducible(gates.reproducible, evaluation))
     return tuple(replace(verdict, figures=storable(verdict.figures)) for verdict in verdicts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Outcome, Verdict
+from conveyor.domain.gates.config import LeakGate, ReproducibleGate
 from conveyor.domain.gates.evidence import number, rows_of
-from conveyor.domain.project import LeakGate
 
 
 def leak(gate: LeakGate, evaluation: Evaluation, banned: tuple[str, ...], features: tuple[str, ...]) -> Verdict:
@@ -64,3 +64,19 @@ def finite(evaluation: Evaluation) -> Verdict:
         "Look for missing values in the features, and impute them in the model's pipeline."
     )
     return Verdict("finite", Outcome.FAIL, message, figures)
+
+
+def reproducible(gate: ReproducibleGate, evaluation: Evaluation) -> Verdict:
+    """Trained twice from the same rows and seed: the same scores."""
+    value = evaluation.twice_max_abs_difference
+    if value is None:
+        return Verdict("reproducible", Outcome.INSUFFICIENT, "The model was not trained twice.")
+    figures = {"max_abs_difference": value, "tolerance": gate.tolerance}
+    if value <= gate.tolerance:
+        message = f"Trained twice, no score differs by more than {value:.3g} (tolerance {gate.tolerance:g})."
+        return Verdict("reproducible", Outcome.PASS, message, figures)
+    message = (
+        f"Trained twice on the same rows with the same seed, scores differ by up to {value:.3g} "
+        f"(tolerance {gate.tolerance:g}). Take `seed` as an argument and hand it to whatever draws at random."
+    )
+    return Verdict("reproducible", Outcome.FAIL, message, figures)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Outcome, Verdict
+from conveyor.domain.gates.config import LatencyGate
 from conveyor.domain.gates.evidence import number
-from conveyor.domain.project import LatencyGate
 
 
 def latency(gate: LatencyGate, evaluation: Evaluation) -> Verdict:

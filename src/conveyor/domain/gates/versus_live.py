@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Outcome, Verdict
+from conveyor.domain.gates.config import MetricGate
 from conveyor.domain.gates.evidence import figures_of, rows_of, sides, turned, weak
-from conveyor.domain.project import MetricGate
 
 
 def versus_live(gate: MetricGate, evaluation: Evaluation) -> Verdict:
