@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from conveyor.config.demands import at_least, choice, fraction, function
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.gates.config import BASELINES, FAIRNESS, VERSUS_LIVE, Bound, FairnessGate, GatesConfig, MetricGate
+from conveyor.domain.gates.time import LEAST
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import ModelConfig
 
@@ -32,6 +33,10 @@ def check_gates(model: ModelConfig) -> Iterator[Problem]:
         yield Problem((*at, "behaviour"), f'expected a module such as "shop.behaviour", found "{gates.behaviour}"')
     if gates.reproducible:
         yield from at_least((*at, "reproducible", "tolerance"), gates.reproducible.tolerance, 0)
+    if gates.maturity:
+        yield from fraction((*at, "maturity", "max_unlabelled"), gates.maturity.max_unlabelled)
+    if gates.backtest and model.backtest.folds < LEAST:
+        yield Problem((*at, "backtest"), f"needs folds = {LEAST} or more in [model.{model.name}.backtest]")
     yield from _of_classes(at, model.metric, gates)
 
 

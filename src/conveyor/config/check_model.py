@@ -12,6 +12,7 @@ from conveyor.config.graph import check_inputs, upstream
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
+    GROUP_SPLITS,
     OUTCOMES,
     TRIGGERS,
     Abort,
@@ -43,6 +44,11 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     for key in ("window", "holdout", "timeout"):
         yield from positive((*at, key), getattr(model, key))
     yield from check_gates(model)
+    yield from choice((*at, "group_split"), "split", model.group_split, GROUP_SPLITS)
+    if model.group is None and model.group_split != "past":
+        yield Problem((*at, "group_split"), "needs `group`, the column that says whose a row is")
+    yield from at_least((*at, "backtest", "folds"), model.backtest.folds, 0)
+    yield from positive((*at, "backtest", "step"), model.backtest.step)
     yield from _retrain((*at, "retrain"), model.retrain)
     yield from at_least((*at, "monitor", "rows"), model.monitor.rows, 1)
     yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)

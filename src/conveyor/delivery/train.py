@@ -19,7 +19,7 @@ from conveyor.delivery.inputs import (
 )
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.domain import gate, wire
-from conveyor.domain.evaluation import Evaluation
+from conveyor.domain.evaluation import Backtest, Evaluation
 from conveyor.domain.form import FILES, MANIFEST, artifact_of, form_of
 from conveyor.domain.gates.decide import decide
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
@@ -27,7 +27,7 @@ from conveyor.domain.plan import edges_of
 from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, Step
-from conveyor.domain.step import EvaluateSpec, LiveModel, StepSpec, TrainingReport, TrainSpec
+from conveyor.domain.step import BacktestSpec, EvaluateSpec, LiveModel, StepSpec, TrainingReport, TrainSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.source import code_digest
 from conveyor.engine.context import Context
@@ -38,7 +38,7 @@ from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
-TRAIN, EVALUATE = "train", "evaluate"
+TRAIN, EVALUATE, BACKTEST = "train", "evaluate", "backtest"
 
 
 def new_run(
@@ -59,6 +59,8 @@ def new_run(
     before = tuple(step.name for step in steps)
     steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
     steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
+    if model.backtest.folds:
+        steps.append(Step(BACKTEST, needs=before, timeout=model.timeout * model.backtest.folds))
     return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
 
 
@@ -89,8 +91,8 @@ class TrainRecipe:
             build = tx.need(BUILDS, run.params["build"])
         model = model_of(run, build)
         inputs = Inputs(context, build.config, run, job / "inputs")
-        if step.name == TRAIN:
-            return self._train(run, build, model, inputs, job)
+        if step.name in (TRAIN, BACKTEST):
+            return self._train(step.name, run, build, model, inputs, job)
         if step.name == EVALUATE:
             return self._evaluate(run, build, model, job)
         return self._step(build, step.name, inputs, job)
@@ -104,6 +106,9 @@ class TrainRecipe:
         report = wire.from_json(context.objects.get(trained["training.json"]), TrainingReport)
         manifest = wire.from_json(context.objects.get(trained["model.json"]), ModelManifest)
         evaluation = wire.from_json(context.objects.get(scored["evaluation.json"]), Evaluation)
+        if model.backtest.folds:
+            earlier = run.step(BACKTEST).outputs["backtest.json"]
+            evaluation = replace(evaluation, backtest=wire.from_json(context.objects.get(earlier), Backtest))
         banned = tuple(column for data in datasets_of(build.config, model.inputs) for column in data.banned)
         verdicts = decide(model.gates, evaluation, banned, manifest.signature.features)
         passed = gate.passed(verdicts)
@@ -158,6 +163,7 @@ class TrainRecipe:
         ]
         asked = [model.params, model.features, model.window, model.gap, model.holdout, model.seed, model.metric]
         asked += [model.positive] if model.positive else []
+        asked += [model.group, model.group_split] if model.group_split != "past" else []
         params = wire.to_json(asked).decode()
         return cache_key(
             "code", " ".join(code_digest(tree, f) for f in functions), build.environment, {"p": params}, []
@@ -227,7 +233,7 @@ class TrainRecipe:
         argv = command.argv or ("/bin/sh", "-c", command.shell)
         return replace(command, argv=unfolding(settings.home, settings.objects_url, trees, job / OUT, argv), shell="")
 
-    def _train(self, run: Run, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
+    def _train(self, step: str, run: Run, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
         resolved = [inputs.resolve(reference) for reference in model.inputs]
         first = resolved[0].spec
         if first.label is None or first.time is None or first.known_until is None:
@@ -252,6 +258,7 @@ class TrainRecipe:
             slices=model.slices,
             baseline=model.gates.baseline.beat if model.gates.baseline else None,
             group=model.group,
+            group_split=model.group_split,
             twice=model.gates.reproducible is not None,
             parity_tolerance=model.gates.parity_tolerance,
             seed=model.seed,
@@ -262,8 +269,12 @@ class TrainRecipe:
         spec = self.spec_of(run, model, spec)
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)
-        key = cache_key(f"train {model.train}", code, build.environment, model.params, resolved, how)
-        return self._with_files(self._python(build, "train", job, spec, key), resolved, job)
+        asked: TrainSpec | BacktestSpec = spec
+        if step == BACKTEST:
+            asked = BacktestSpec(spec, model.backtest.folds, model.backtest.step)
+            how += f" {model.backtest}"
+        key = cache_key(f"{step} {model.train}", code, build.environment, model.params, resolved, how)
+        return self._with_files(self._python(build, step, job, asked, key), resolved, job)
 
     def _evaluate(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
         objects = self._context.objects

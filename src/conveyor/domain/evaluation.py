@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,28 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """A training as of an earlier time: trained on (after, trained_until], judged on rows up to `until`.
+
+    No value: `why` says what was missing.
+    """
+
+    trained_until: datetime
+    after: datetime | None
+    until: datetime
+    training_rows: int
+    rows: int
+    value: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    metric: str
+    folds: tuple[Fold, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All that the gates read; written by the evaluation step. None: undefined on these rows.
 
@@ -109,3 +132,5 @@ class Evaluation:
     found_slices: tuple[FoundSlice, ...] = ()
     behaviour: tuple[Behaviour, ...] = ()
     twice_max_abs_difference: float | None = None
+    unlabelled: int = 0  # rows in the holdout's time that have no label
+    backtest: Backtest | None = None

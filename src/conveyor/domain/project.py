@@ -10,6 +10,8 @@ from conveyor.domain.gates.config import GatesConfig
 
 TRIGGERS = ("data", "drift", "decay", "code")
 """What may start a training; a schedule has a key of its own."""
+GROUP_SPLITS = ("past", "unseen", "apart")
+"""What may stand on both sides of the cut: a group's past, or nothing of a group."""
 OUTCOMES = ("promote", "abort")
 """What becomes of a canary step that saw too little traffic to judge."""
 SAMPLERS = ("tpe", "random", "grid")
@@ -157,6 +159,14 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BacktestConfig:
+    """The training as of earlier times, each `step` before the next. 0 folds: none."""
+
+    folds: int = 0
+    step: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """With k the newest known label's time, rows in (k - holdout - gap - window, k - holdout - gap] are trained on.
 
@@ -174,12 +184,14 @@ class ModelConfig:
     seed: int = 0
     slices: tuple[str, ...] = ()
     group: str | None = None
+    group_split: str = "past"
     metrics: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     positive: str = ""
     trusted: tuple[str, ...] = ()
     timeout: timedelta = timedelta(hours=6)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    backtest: BacktestConfig = BacktestConfig()
     retrain: RetrainConfig = RetrainConfig()
     monitor: MonitorConfig = MonitorConfig()
     rollout: RolloutConfig = RolloutConfig()

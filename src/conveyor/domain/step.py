@@ -1,6 +1,6 @@
 """What a step's process is told (a spec, read from a JSON file) and what it says when it is done (a report).
 
-The entry points `python -m conveyor.sdk.{step,train,evaluate,ingest} SPEC.json OUT` read and write these.
+The entry points `python -m conveyor.sdk.{step,train,backtest,evaluate,ingest} SPEC.json OUT` read and write these.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class TrainSpec:
     slices: tuple[str, ...] = ()
     baseline: str | None = None  # one of BASELINES
     group: str | None = None  # whose rows belong together
+    group_split: str = "past"  # one of GROUP_SPLITS
     twice: bool = False  # train a second time and compare
     parity_tolerance: float = 1e-4
     seed: int = 0
@@ -86,12 +87,22 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A half-open range of event time, (after, until], and how many labelled rows it holds."""
+    """A half-open range of event time, (after, until], and how many rows it holds: labelled ones, and others."""
 
     after: datetime
     until: datetime
     rows: int
     positives: int
+    unlabelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestSpec:
+    """`OUT/backtest.json` gets a conveyor.domain.evaluation.Backtest: the training as of `folds` earlier times."""
+
+    train: TrainSpec
+    folds: int
+    step: timedelta
 
 
 @dataclass(frozen=True, slots=True)

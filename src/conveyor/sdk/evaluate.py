@@ -67,6 +67,7 @@ def evaluate(spec: EvaluateSpec) -> Evaluation:
         found_slices=evidence.search_slices(spec, manifest.signature.features, holdout, truth, scores, other),
         behaviour=behaviour.run(gates.behaviour, predictor(model, manifest), holdout) if gates.behaviour else (),
         twice_max_abs_difference=training.twice_max_abs_difference,
+        unlabelled=training.holdout.unlabelled,
     )
 
 

@@ -67,10 +67,15 @@ def truth(table: pl.DataFrame, spec: TrainSpec) -> pl.Series:
     return values
 
 
-def measure(table: pl.DataFrame, spec: TrainSpec, range_: Range) -> Slice:
+def unlabelled(frame: pl.LazyFrame, source: InputSpec, label: str, over: Range) -> int:
+    """Rows of the range whose label has not come, though it is old enough to be known."""
+    return int(within(frame, source, over).select(pl.col(label).is_null().sum()).collect().item())
+
+
+def measure(table: pl.DataFrame, spec: TrainSpec, range_: Range, unlabelled: int = 0) -> Slice:
     values = truth(table, spec)
     positives = int((values == 1).sum()) if values.dtype.is_integer() or values.dtype == pl.Boolean else 0
-    return Slice(range_.after, range_.until, table.height, positives)
+    return Slice(range_.after, range_.until, table.height, positives, unlabelled)
 
 
 def refuse_empty(training: Slice, holdout: Slice, classes: int | None) -> None:

@@ -19,7 +19,7 @@ from conveyor.domain.metric import METRICS
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import InputSpec, TrainingReport, TrainSpec
 from conveyor.errors import InputRejected
-from conveyor.sdk import functions, inputs, process, slicing, table
+from conveyor.sdk import functions, groups, inputs, process, slicing, table
 from conveyor.sdk.baseline import baseline_scores
 from conveyor.sdk.convert import convert, positive_of
 from conveyor.sdk.handlers.handler import Conversion, Handler
@@ -43,6 +43,7 @@ class Rows:
     holdout: pl.DataFrame
     training_range: slicing.Range
     holdout_range: slicing.Range
+    unlabelled: tuple[int, int] = (0, 0)  # rows of the two ranges that have no label
 
 
 def train(spec: TrainSpec, out: Path) -> TrainingReport:
@@ -51,8 +52,8 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
         raise InputRejected(f"unknown metric {spec.metric}", hint=f"Use one of {', '.join(METRICS)}.")
     rows, run = read(spec), Run(reports=out / REPORTS)
     counted = [
-        slicing.measure(part, spec, over)
-        for part, over in ((rows.training, rows.training_range), (rows.holdout, rows.holdout_range))
+        slicing.measure(rows.training, spec, rows.training_range, rows.unlabelled[0]),
+        slicing.measure(rows.holdout, spec, rows.holdout_range, rows.unlabelled[1]),
     ]
     classes = rows.training[spec.label].n_unique() if METRICS[spec.metric].classification else None
     slicing.refuse_empty(counted[0], counted[1], classes)
@@ -107,7 +108,8 @@ def read(spec: TrainSpec) -> Rows:
     first = spec.inputs[0]
     known = min(filter(None, (first.known_until, spec.known_until)))
     source = replace(first, time=spec.time, label=spec.label, known_until=known)
-    frame = slicing.labelled(inputs.load(source), spec)
+    whole = inputs.load(source)
+    frame = slicing.labelled(whole, spec)
     training, holdout = slicing.cut(spec, slicing.first_time(frame, source))
     rounded = table.rounded(frame, spec.features, (spec.label, spec.key, spec.time))
     if rounded.collect_schema()[spec.label] == pl.Boolean:
@@ -116,7 +118,9 @@ def read(spec: TrainSpec) -> Rows:
         slicing.within(rounded, source, over).sort(spec.time, maintain_order=True).collect(engine="streaming")
         for over in (training, holdout)
     ]
-    return Rows(source, parts[0], parts[1], training, holdout)
+    trained, held = groups.split(spec, parts[0], parts[1])
+    missing = [slicing.unlabelled(whole, source, spec.label, over) for over in (training, holdout)]
+    return Rows(source, trained, held, training, holdout, (missing[0], missing[1]))
 
 
 def fit(spec: TrainSpec, rows: Rows, scratch: Path, run: Run) -> Any:

@@ -77,6 +77,22 @@ class ReproducibleGate:
 
 
 @dataclass(frozen=True, slots=True)
+class MaturityGate:
+    """The share of rows in the holdout's time that may lack their label."""
+
+    max_unlabelled: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestGate:
+    """Bounds on the mean of the folds, and on the worst of them."""
+
+    min: float | None = None
+    max: float | None = None
+    worst: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GatesConfig:
     metric: MetricGate = MetricGate()
     latency_p99_ms: LatencyGate | None = None
@@ -89,3 +105,5 @@ class GatesConfig:
     calibration: CalibrationGate | None = None
     behaviour: str | None = None
     reproducible: ReproducibleGate | None = None
+    maturity: MaturityGate | None = None
+    backtest: BacktestGate | None = None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Verdict
-from conveyor.domain.gates import integrity, people, quality, serving
+from conveyor.domain.gates import integrity, people, quality, serving, time
 from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.gates.evidence import storable
 from conveyor.domain.gates.versus_live import versus_live
@@ -39,4 +39,8 @@ def decide(
         verdicts.append(people.behaviour(evaluation))
     if gates.reproducible is not None:
         verdicts.append(integrity.reproducible(gates.reproducible, evaluation))
+    if gates.maturity is not None:
+        verdicts.append(time.maturity(gates.maturity, evaluation))
+    if gates.backtest is not None:
+        verdicts.append(time.backtest(gates.backtest, evaluation))
     return tuple(replace(verdict, figures=storable(verdict.figures)) for verdict in verdicts)
