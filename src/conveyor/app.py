@@ -39,6 +39,7 @@ from conveyor.delivery.rows import Rows
 from conveyor.delivery.sweeps import Sweeps
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.trials import TrialRecipe
+from conveyor.delivery.verification import Verifier
 from conveyor.delivery.vigil import Vigil
 from conveyor.delivery.watching_buckets import Buckets
 from conveyor.delivery.world import World
@@ -136,6 +137,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Monitor(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
+        Verifier(shared),
         LineageIndex(shared),
         OpenLineage(shared),
     ]

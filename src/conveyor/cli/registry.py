@@ -24,6 +24,8 @@ def add(app: typer.Typer) -> None:
         ("promote", promote),
         ("compare", compare),
         ("rm", remove),
+        ("verify", verify),
+        ("provenance", provenance),
     ):
         app.command(name)(command)
 
@@ -117,6 +119,42 @@ def remove(name: str, version: str, reason: Reason = "asked for by a person", pr
     client = lifecycle.client()
     request = requests.RemoveModel(user(), reason)
     say(client.remove_model(client.project(project), name, number(version), request).message)
+
+
+def verify(
+    what: Annotated[str, typer.Argument(help="NAME, or NAME@VERSION.")],
+    every: Annotated[bool, typer.Option("--all", help="Also versions that nothing needs.")] = False,
+    project: Project = "",
+    as_json: Json = False,
+) -> None:
+    """Check bytes and signature, load and score, now; exit code 1 where something is wrong.
+
+    Without a version: those that an alias, a release or a rollback needs. Example: conveyor model verify fraud@3
+    """
+    name, _, version = what.partition("@")
+    client = lifecycle.client()
+    found = client.verify_models(client.project(project), name, requests.VerifyModel(version, every))
+    if as_json:
+        say_json(found)
+    for each in () if as_json else found:
+        fine = f"ok{', signed' if each.signed else ''}; loaded and scored in {each.seconds:.2f} s"
+        say(f"{each.id}  {each.problem or fine}")
+    if not found and not as_json:
+        say(f"Nothing needs a version of {name}; --all verifies every one.")
+    if any(each.problem for each in found):
+        raise typer.Exit(1)
+
+
+def provenance(
+    name: str,
+    version: Annotated[str, typer.Argument(help="A number or an alias.")] = "latest",
+    key: Annotated[bool, typer.Option("--key", help="Print the public key that proves it, as PEM.")] = False,
+    project: Project = "",
+) -> None:
+    """The signed statement of how a version was made: in-toto, SLSA, DSSE. Example: conveyor model provenance fraud"""
+    client = lifecycle.client()
+    raw = client.provenance_key() if key else client.provenance(client.project(project), name, version)
+    say(raw.decode().rstrip())
 
 
 def _at(version: int | None) -> str:

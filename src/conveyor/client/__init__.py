@@ -33,6 +33,7 @@ from conveyor.domain.state import Alias, AliasMove, Arrival, DataTag, DataTagMov
 from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import NewToken, TokenView
 from conveyor.domain.tracked import Experiment, Point, TrackedRun
+from conveyor.domain.verification import Verification
 from conveyor.domain.views import (
     Accepted,
     Collected,
@@ -302,6 +303,22 @@ class Client(Transport):
 
     def undo_alias(self, project: str, model: str, alias: str, request: requests.UndoAlias) -> Message:
         return self._post(f"{model_path(project, model)}/aliases/{quote(alias)}/undo", request, Message)
+
+    def verify_models(self, project: str, model: str, request: requests.VerifyModel) -> list[Verification]:
+        """Starts a process for each version, one after the other."""
+        patient = copy(self)
+        patient._timeout = _LONG
+        return patient._post(f"{model_path(project, model)}/verify", request, list[Verification])
+
+    def verifications(self, project: str, model: str) -> list[Verification]:
+        return self._get(f"{model_path(project, model)}/verifications", list[Verification])
+
+    def provenance(self, project: str, model: str, version: str) -> bytes:
+        """The signed envelope (DSSE) around an in-toto statement, as JSON."""
+        return self._send("GET", f"{model_path(project, model)}/versions/{quote(version)}/provenance")
+
+    def provenance_key(self) -> bytes:
+        return self._send("GET", "/v1/keys/provenance.pem")
 
     def promote_model(self, project: str, model: str, version: int, request: requests.PromoteModel) -> Message:
         return self._post(f"{model_path(project, model)}/versions/{version}/promote", request, Message)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from conveyor.delivery import aliases, promotion, removal
+from conveyor.delivery import aliases, attest, promotion, removal, verification
 from conveyor.domain import requests
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.registry import ComparedVersions, compare, environment_of, reserved, unfit_alias
 from conveyor.domain.state import Alias, AliasMove
+from conveyor.domain.verification import Verification
 from conveyor.domain.views import Message
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, InputRejected, NotFound, Refused
-from conveyor.stores.collections import ALIAS_MOVES, ALIASES, MODEL_VERSIONS
+from conveyor.stores.collections import ALIAS_MOVES, ALIASES, MODEL_VERSIONS, VERIFICATIONS
 from conveyor.stores.records import Transaction
 
 _MOVES = 100_000
@@ -73,6 +74,36 @@ class RegistryDesk:
                 said = self._move(tx, project, model, alias, last.previous, reason, request.by)
         self._poke()
         return Message(said)
+
+    def verify(self, project: str, model: str, request: requests.VerifyModel) -> list[Verification]:
+        """Loads and scores versions now: the one named, all that have an artifact, or those that something needs."""
+        with self._context.records.read() as tx:
+            if request.version:
+                found = [resolve(tx, project, model, request.version)]
+            else:
+                found = tx.find(MODEL_VERSIONS, where={"model": f"{project}/{model}"}, limit=_MOVES)
+        if not request.version:
+            needed = {version.id for version in verification.needed(self._context)}
+            found = [v for v in found if v.artifact and (request.all or v.id in needed)]
+        done = [verification.verify(self._context, version) for version in found]
+        self._poke()
+        return done
+
+    def verifications(self, project: str, model: str) -> list[Verification]:
+        """What the last verification of each version found."""
+        with self._context.records.read() as tx:
+            return tx.find(VERIFICATIONS, where={"model": f"{project}/{model}"}, limit=_MOVES)
+
+    def provenance(self, project: str, model: str, version: str) -> bytes:
+        """The signed envelope, as JSON."""
+        found = self.version(project, model, version)
+        if not found.provenance:
+            raise NotFound(f"{found.id} has no signed provenance", hint="It was made before provenance was signed.")
+        return self._context.objects.get(found.provenance)
+
+    def public_key(self) -> bytes:
+        """The key that proves provenance, as PEM."""
+        return attest.signer(self._context.settings).public()
 
     def promote(self, project: str, model: str, version: int, request: requests.PromoteModel) -> Message:
         with self._context.records.transaction() as tx:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from conveyor.delivery import migrate, preview_setup, promotion, rollback, secrets
+from conveyor.delivery import migrate, preview_setup, promotion, rollback, secrets, verification
 from conveyor.delivery.lookup import latest_build, live_release
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.project import EnvironmentConfig
@@ -137,6 +137,12 @@ class Releases:
         environment, composition = following.environment, following.composition
         if self._idle(following):
             return
+        project, models = environment.project, composition.models
+        if following.free and composition.build is not None:
+            with self._context.records.read() as tx:
+                live = live_release(tx, environment)
+            if not verification.before_release(self._context, project, models, live):
+                return  # it is composed anew, without what is damaged
         with self._context.transaction() as tx:
             current = tx.get(ENVIRONMENTS, environment.id) or Environment(environment.project, environment.name)
             if current != environment:

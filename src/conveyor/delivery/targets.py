@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from conveyor.effects.environment import clean_environment
 from conveyor.effects.processes import Program
 from conveyor.effects.sealed import wrapped
 from conveyor.engine.context import Context
+from conveyor.serving.check import Server
 from conveyor.stores.collections import BUILDS, MODEL_VERSIONS
 from conveyor.stores.objects import digest_bytes
 from conveyor.stores.records import Transaction
@@ -130,23 +132,35 @@ def program(context: Context, target: Target, instance: Instance) -> Program:
 def _model_program(context: Context, target: Target, model: ModelVersion, instance: Instance, log: Path) -> Program:
     folder = _materialise(context, model)
     observations = _observations(context.settings, target.environment) / model.project / model.name / str(model.version)
-    python, environment = sys.executable, clean_environment()
-    cwd, trust = context.settings.home, []
-    if form_of(model.artifact) != ONNX:
-        # Its framework scores it, so it runs where the project's code runs; the project says which types it may hold.
-        part = target.build.part("")
-        envs = context.settings.envs / part.environment
-        cwd = context.settings.builds / part.tree
-        python, environment = str(envs / "bin" / "python"), clean_environment(envs) | {"PYTHONPATH": str(cwd)}
-        trust = [word for type_ in _trusted(target.build, model.name) for word in ("--trust", type_)]
+    signed = model.artifact if model.provenance else {}
+    server = server_of(context.settings, target.build, model)
     argv = (
-        *(python, "-m", "conveyor.serving", "--artifact", str(folder)),
+        *(server.python, "-m", "conveyor.serving", "--artifact", str(folder)),
         *("--name", model.name, "--version", str(model.version)),
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
-        *trust,
         *(("--socket", instance.socket) if instance.socket else ()),
+        *server.words,
+        *(word for pair in sorted(signed.items()) for word in ("--digest", "=".join(pair))),
     )
-    return Program(instance.id, argv, cwd, environment, log)
+    return Program(instance.id, argv, server.cwd, dict(server.env), log)
+
+
+def server_of(settings: Settings, build: Build, model: ModelVersion) -> Server:
+    """What its model server runs in."""
+    return server_for(settings, build, model.name, model.artifact)
+
+
+def server_for(settings: Settings, build: Build, name: str, artifact: Iterable[str]) -> Server:
+    """What scores an artifact of these files: the control plane's own interpreter, or the project's.
+
+    What its framework scores runs where the project's code runs; the project says which types it may hold.
+    """
+    if form_of(artifact) == ONNX:
+        return Server(sys.executable, settings.home, clean_environment())
+    part = build.part("")
+    envs, cwd = settings.envs / part.environment, settings.builds / part.tree
+    trust = tuple(word for type_ in _trusted(build, name) for word in ("--trust", type_))
+    return Server(str(envs / "bin" / "python"), cwd, clean_environment(envs) | {"PYTHONPATH": str(cwd)}, trust)
 
 
 def _trusted(build: Build, model: str) -> tuple[str, ...]:

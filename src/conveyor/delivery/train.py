@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from conveyor.delivery.attest import attest
 from conveyor.delivery.inputs import (
     Inputs,
     Resolved,
@@ -18,6 +19,7 @@ from conveyor.delivery.inputs import (
     steps_before,
 )
 from conveyor.delivery.lookup import live_model, manifest_of
+from conveyor.delivery.targets import server_for
 from conveyor.domain import gate, wire
 from conveyor.domain.evaluation import Backtest, Evaluation
 from conveyor.domain.form import FILES, MANIFEST, artifact_of, form_of
@@ -38,7 +40,7 @@ from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
-TRAIN, EVALUATE, BACKTEST = "train", "evaluate", "backtest"
+TRAIN, EVALUATE, VERIFY, BACKTEST = "train", "evaluate", "verify", "backtest"
 
 
 def new_run(
@@ -59,6 +61,7 @@ def new_run(
     before = tuple(step.name for step in steps)
     steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
     steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
+    steps.append(Step(VERIFY, needs=(EVALUATE,), timeout=timedelta(minutes=2)))
     if model.backtest.folds:
         steps.append(Step(BACKTEST, needs=before, timeout=model.timeout * model.backtest.folds))
     return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
@@ -95,6 +98,8 @@ class TrainRecipe:
             return self._train(step.name, run, build, model, inputs, job)
         if step.name == EVALUATE:
             return self._evaluate(run, build, model, job)
+        if step.name == VERIFY:
+            return self._verify(run, build, model, job)
         return self._step(build, step.name, inputs, job)
 
     def complete(self, run: Run, tx: Transaction) -> Run:
@@ -135,6 +140,7 @@ class TrainRecipe:
             sweep=run.params.get("sweep", ""),
             code=self.code(build, model),
         )
+        version = replace(version, provenance=attest(context, tx, build, run, version))
         tx.put(MODEL_VERSIONS, version)
         failed = [verdict.message for verdict in verdicts if verdict.outcome is not gate.Outcome.PASS]
         tx.append(
@@ -275,6 +281,19 @@ class TrainRecipe:
             how += f" {model.backtest}"
         key = cache_key(f"{step} {model.train}", code, build.environment, model.params, resolved, how)
         return self._with_files(self._python(build, step, job, asked, key), resolved, job)
+
+    def _verify(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
+        """The model server's own code loads and scores it, with an end to its time and memory; never from a cache."""
+        folder, trained = job / "candidate", run.step(TRAIN).outputs
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["--artifact", str(folder), "--name", model.name, "--out", str(job / OUT)]
+        artifact = artifact_of(trained)
+        for name, digest in artifact.items():
+            shutil.copyfile(self._context.objects.path(digest), folder / name)
+            words += ["--digest", f"{name}={digest}"]
+        server = server_for(self._context.settings, build, model.name, artifact)
+        argv = (server.python, "-m", "conveyor.serving.check", *words, *server.words)
+        return Command(argv=argv, cwd=server.cwd, env=dict(server.env))
 
     def _evaluate(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
         objects = self._context.objects

@@ -28,7 +28,8 @@ def new_run(id_: str, build: Build, sweep: Sweep, number: int, params: dict[str,
     model = build.config.models[sweep.config.model]
     whole = train.new_run(id_, build, model, sweep.data, "sweep", f"trial {number} of sweep {sweep.id}", now)
     given = {**whole.params, "given": params, "sweep": sweep.id, "trial": number}
-    steps = tuple(step for step in whole.steps if step.name not in (train.EVALUATE, train.BACKTEST))
+    apart = (train.EVALUATE, train.VERIFY, train.BACKTEST)
+    steps = tuple(step for step in whole.steps if step.name not in apart)
     return replace(whole, kind=KIND, params=given, steps=steps)
 
 

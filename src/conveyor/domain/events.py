@@ -37,6 +37,8 @@ CATALOGUE: dict[str, str] = {
     "model.refused": "a gate refused a model version",
     "model.rejected": "a model version failed in a rollout",
     "model.alias_moved": "an alias of a model points to another version, or was removed",
+    "model.damaged": "a model version does not verify any more; what is live goes on as it runs",
+    "model.recovered": "a damaged model version verifies again",
     "model.promoted": "a person asked that a version goes live; its rollout follows",
     "model.removed": "a person removed a model version that nothing needs",
     "model.file_trusted": "an admin trusts a file that is a pickle, by its digest",

@@ -103,6 +103,7 @@ class ModelVersion:
     params: dict[str, Any] = field(default_factory=dict)
     code: str = ""  # digest of the code that trained it
     sweep: str = ""  # the sweep that found its params: project/name@number
+    provenance: str = ""  # digest of the signed statement of how it was made
 
     @property
     def id(self) -> str:

@@ -178,6 +178,14 @@ class PromoteModel:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyModel:
+    """One version by number or alias; else those that something needs, or `all` that have an artifact."""
+
+    version: str = ""
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveModel:
     by: str = ""
     reason: str = "asked for by a person"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from conveyor.errors import ConveyorError
+from conveyor.serving import digests
 from conveyor.serving.server import MAX_BODY_BYTES, serve
 
 
@@ -31,8 +32,10 @@ def main() -> int:
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
     parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
+    parser.add_argument("--digest", action="append", default=[], metavar="FILE=BLAKE3", help="what was signed")
     given = parser.parse_args()
     try:
+        digests.verify(given.artifact, digests.parsed(given.digest))
         serve(
             given.artifact,
             name=given.name,

@@ -34,6 +34,7 @@ from conveyor.domain.state import (
 )
 from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import Token
+from conveyor.domain.verification import Verification
 from conveyor.stores.records import Collection
 
 PROJECTS = Collection("projects", Project, key="name")
@@ -53,6 +54,7 @@ QUARANTINE_PAST = Collection("quarantine_past", Quarantined, index=("dataset",))
 ERASURES = Collection("erasures", Erasure, index=("dataset",))
 MODEL_VERSIONS = Collection("model_versions", ModelVersion, index=("model", "status"))
 ALIASES = Collection("aliases", Alias, index=("model",))
+VERIFICATIONS = Collection("verifications", Verification, index=("model",))
 ALIAS_MOVES = Collection("alias_moves", AliasMove, index=("model",))
 ENVIRONMENTS = Collection("environments", Environment, index=("project",))
 REMOTES = Collection("remotes", Remote, key="project")

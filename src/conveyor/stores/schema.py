@@ -64,6 +64,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         indexes={"arrivals": ("dataset", "state")},
     ),
     Migration(8, {"kept_files": (), "trusted_files": ()}),
+    Migration(9, {"verifications": ("model",)}),
     Migration(10, {"sweeps": ("project", "state")}),
 )
 

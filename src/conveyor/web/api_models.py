@@ -49,6 +49,23 @@ def models(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answ
     def compare(project: str, model: str, one: str, other: str) -> Response:
         return answer(registry.compare(project, model, one, other))
 
+    @router.get(_BASE + "/verifications")
+    def verifications(project: str, model: str) -> Response:
+        return answer(registry.verifications(project, model))
+
+    @router.post(_BASE + "/verify")
+    async def verify(project: str, model: str, request: Request) -> Response:
+        wanted = await body(request, requests.VerifyModel)
+        return answer(await run_in_threadpool(registry.verify, project, model, wanted))
+
+    @router.get("/keys/provenance.pem")
+    def key() -> Response:
+        return Response(registry.public_key(), media_type="application/x-pem-file")
+
+    @router.get(version_ + "/provenance")
+    def provenance(project: str, model: str, version: str) -> Response:
+        return Response(registry.provenance(project, model, version), media_type="application/json")
+
     @router.get(version_)
     def version(project: str, model: str, version: str) -> Response:
         return answer(registry.version(project, model, version))
