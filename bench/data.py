@@ -36,6 +36,7 @@ import polars
 
 from conveyor.stores.data.local import LocalBackend
 from conveyor.stores.data.store import DataStore
+from conveyor.tables import content as pages
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -180,6 +181,27 @@ def growth(scratch: Path) -> None:
         table.rechunk().write_parquet(scratch / "table.parquet", compression="zstd", row_group_size=100_000)
         parquet.append((scratch / "table.parquet").read_bytes())
     grew(scratch / "parquet", "Parquet, 1 % of rows appended", parquet, 3)
+    if not QUICK:  # of a small file one group of rows is already some percent
+        exported(scratch, frame, added)
+
+
+def exported(scratch: Path, frame: polars.DataFrame, added: polars.DataFrame) -> None:
+    """Parquet as `conveyor data export` writes it."""
+    middle = frame.height // 2
+    with_words = polars.col("id").hash(1) % 9973
+    frame, added = (each.with_columns(with_words.cast(polars.String).alias("word")) for each in (frame, added))
+    tables = {
+        "appended": (3, [frame, added]),
+        "inserted in the middle": (20, [frame.head(middle), added, frame.slice(middle)]),
+    }
+    for name, (most, pieces) in tables.items():
+        written = []
+        for batches in ([frame], pieces):
+            pages.write(batches, frame.schema, scratch / "table.parquet")
+            written.append((scratch / "table.parquet").read_bytes())
+        if not polars.read_parquet(scratch / "table.parquet").equals(polars.concat(pieces)):
+            raise SystemExit("what was written does not read as it was")
+        grew(scratch / "parquet", f"Parquet written by us, 1 % of rows {name}", written, most)
 
 
 def grew(scratch: Path, name: str, contents: list[bytes], most: float) -> None:

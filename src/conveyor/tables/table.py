@@ -19,6 +19,7 @@ from conveyor.domain.views import TableView
 from conveyor.errors import InputRejected, NotFound, Unavailable
 from conveyor.sdk import inputs, sketch
 from conveyor.sdk.schema import parse_type
+from conveyor.tables import content
 from conveyor.tables.store import Store, find
 
 if TYPE_CHECKING:
@@ -203,14 +204,19 @@ def open_table(reference: str, project: str = "", verify: bool | None = None, cl
 
 
 def write(table: Table, target: Path, **which: Any) -> int:
-    """Rows written to a Parquet or CSV file, whole or not at all; memory is that of some batches."""
+    """Rows written to a Parquet or CSV file, whole or not at all; memory is that of some batches.
+
+    Parquet is written so that the next version's file shares most of its bytes, where pyarrow 21 or newer is installed.
+    """
     suffix = target.suffix.lower()
     if suffix not in (".parquet", ".csv"):
         raise InputRejected(f"{target.name} is neither .parquet nor .csv", hint="Name a file with one of them.")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     frame = table.scan(**which)
     try:
-        if suffix == ".parquet":
+        if suffix == ".parquet" and content.able():
+            content.write(table.batches(4 * content.GROUP, **which), frame.collect_schema(), temporary)
+        elif suffix == ".parquet":
             frame.sink_parquet(temporary, compression="zstd")
         else:
             frame.sink_csv(temporary)
