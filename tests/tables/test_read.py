@@ -168,7 +168,7 @@ def test_a_version_is_read_the_same_in_every_form_and_from_anywhere(
         monkeypatch.setenv("CONVEYOR_URL", client.url)
         monkeypatch.setenv("CONVEYOR_TOKEN", TOKEN)
         with pytest.raises(NotFound):
-            conveyor.dataset("payments@v1")
+            conveyor.dataset("payments@v1").scan()
         (home / "moved").rename(place.settings.objects)
         view = conveyor.dataset("payments@v1").view
         with pytest.raises(InputRejected, match="28 days"):

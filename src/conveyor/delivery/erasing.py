@@ -17,7 +17,6 @@ import polars as pl
 
 from conveyor.delivery.lookup import manifest_of
 from conveyor.delivery.quarantine import reasons_of
-from conveyor.domain import wire
 from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part, utc
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.project import DataConfig
@@ -29,6 +28,7 @@ from conveyor.sdk import conform, erased, reading
 from conveyor.sdk.describe import profile_files
 from conveyor.sdk.parts import ends
 from conveyor.sdk.schema import parse_type
+from conveyor.stores import manifests as stored
 from conveyor.stores.collections import ARRIVALS, DATASET_VERSIONS, ERASURES, QUARANTINE, QUARANTINE_PAST
 from conveyor.stores.objects import Objects
 from conveyor.stores.records import Collection, Transaction
@@ -164,11 +164,10 @@ class Planner:
         plan.hits[version.version] = list(hits.values())
         kept = [self._without(part) if part.digest in hits else part for part in manifest.parts]
         after = replace(manifest, parts=tuple(part for part in kept if part is not None))
-        raw = wire.to_json(after)
         plan.versions.append(
             replace(
                 version,
-                manifest=self._keep(raw),
+                manifest=stored.write(after, self._keep),
                 rows=after.rows,
                 bytes=after.bytes,
                 first=after.first,
@@ -177,7 +176,8 @@ class Planner:
                 erased=(*version.erased, self._id),
             )
         )
-        plan.objects |= dict.fromkeys(words(version))
+        pages = (digest for digest, _ in stored.walk(self._objects, version.manifest, set()))
+        plan.objects |= dict.fromkeys((*words(version), *pages))
         for part in manifest.parts:
             plan.objects |= dict.fromkeys(of_part(part)) if part.digest in hits else {}
         sources |= {part.source_digest for part in manifest.parts if part.digest in hits and part.source_digest}

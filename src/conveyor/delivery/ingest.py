@@ -21,6 +21,7 @@ from conveyor.domain.step import IngestFile
 from conveyor.effects.environment import clean_environment
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
+from conveyor.stores import manifests
 from conveyor.stores.collections import ARRIVALS, BUILDS, DATASET_VERSIONS, ERASURES, QUARANTINE
 from conveyor.stores.records import Transaction
 
@@ -95,7 +96,7 @@ class IngestRecipe:
             name=dataset,
             version=number,
             parent=previous.version if previous else None,
-            manifest=context.objects.put(wire.to_json(manifest)),
+            manifest=manifests.put(context.objects, manifest, previous.manifest if previous else ""),
             rows=manifest.rows,
             bytes=manifest.bytes,
             schema=report.schema,

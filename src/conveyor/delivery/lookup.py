@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from conveyor.domain import wire
 from conveyor.domain.dataset import DatasetVersion, Manifest
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.run import Run, RunState
 from conveyor.engine.context import Context
+from conveyor.stores import manifests
 from conveyor.stores.collections import (
     BUILDS,
     DATASET_VERSIONS,
@@ -54,7 +54,7 @@ def latest_data(tx: Transaction, project: str, dataset: str) -> DatasetVersion |
 
 
 def manifest_of(objects: Objects, version: DatasetVersion | None) -> Manifest:
-    return Manifest() if version is None or version.root else wire.from_json(objects.get(version.manifest), Manifest)
+    return Manifest() if version is None or version.root else manifests.read(objects, version.manifest)
 
 
 def live_release(tx: Transaction, environment: Environment | None) -> Release | None:

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from conveyor.delivery.known import known
-from conveyor.delivery.lookup import manifest_of
 from conveyor.domain import references
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.references import ObjectSum, References
 from conveyor.domain.retention import Policy, model_path, of_models
 from conveyor.engine.context import Context
+from conveyor.stores import manifests
 from conveyor.stores.collections import (
     ARRIVALS,
     DATASET_VERSIONS,
@@ -66,7 +66,7 @@ def free(context: Context, dataset: str) -> int:
 
 
 def needs(context: Context, tx: Transaction, spare: frozenset[str] = frozenset()) -> References:
-    found = References()
+    found, pages = References(), set[str]()
     paths: dict[str, str] = {}
     for path, why in of_models(known(tx), Policy()):
         paths.setdefault(path, why)
@@ -76,8 +76,11 @@ def needs(context: Context, tx: Transaction, spare: frozenset[str] = frozenset()
             found.add(references.words(model), f"model {model.id}: {why}" if why else _MODELS)
     for version in tx.find(DATASET_VERSIONS, limit=_ALL):
         found.add(references.words(version), "manifests of dataset versions")
-        for part in manifest_of(context.objects, version).parts:
-            found.add(references.of_part(part), "rows of dataset versions")
+        if version.manifest:
+            for digest, page in manifests.walk(context.objects, version.manifest, pages):
+                found.add([digest], "manifests of dataset versions")
+                for part in page.parts:
+                    found.add(references.of_part(part), "rows of dataset versions")
     runs, cached = tx.find(RUNS, limit=_ALL), tx.find(STEP_CACHE, limit=_ALL)
     for pairs in (
         references.of_arrivals(tx.find(ARRIVALS, limit=_ALL)),

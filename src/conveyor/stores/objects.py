@@ -6,9 +6,11 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import obstore
 from blake3 import blake3
@@ -17,9 +19,12 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from conveyor.domain.references import DIGEST, Stored
 from conveyor.errors import CorruptObject, NoSpace, NotFound
 
+T = TypeVar("T")
+
 _RESERVE = 64 * 1024 * 1024  # bytes that are always left free on the disk
 _YOUNG = timedelta(hours=1)  # a remote object that is older is stored again, which makes it young
 
+_REMEMBERED = 4096  # documents whose meaning is remembered, of some kilobytes each
 _GONE = ".gone"  # the end of the name of an object that is being deleted
 
 
@@ -41,12 +46,27 @@ class Objects:
         self._root = Path(url.removeprefix("file://")) if url.startswith(("/", "file://")) else None
         self._cache = cache
         self._moving = threading.Lock()
+        self._remembering = threading.Lock()
+        self._parsed: OrderedDict[str, Any] = OrderedDict()
         self._store: ObjectStore
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
             self._store = LocalStore(self._root, mkdir=True)
         else:
             self._store = from_url(url)
+
+    def parsed(self, digest: str, read: Callable[[bytes], T]) -> T:
+        """What small bytes mean, remembered for as long as there are not too many: they never change."""
+        with self._remembering:
+            if digest in self._parsed:
+                self._parsed.move_to_end(digest)
+                return cast(T, self._parsed[digest])
+        found = read(self.get(digest))
+        with self._remembering:
+            self._parsed[digest] = found
+            while len(self._parsed) > _REMEMBERED:
+                self._parsed.popitem(last=False)
+        return found
 
     def put(self, data: bytes) -> str:
         """Stores bytes; the same bytes are stored once."""
