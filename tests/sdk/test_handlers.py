@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from conveyor.domain import wire
+from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.form import FILES
-from conveyor.domain.gate import Evaluation
 from conveyor.domain.model import ModelManifest
 from conveyor.domain.step import EvaluateSpec, InputSpec, StepError, TrainingReport, TrainSpec
 from conveyor.errors import Refused
