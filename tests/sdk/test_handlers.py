@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -184,3 +190,41 @@ def test_the_allow_list_is_the_readers_not_the_files(data: dict[str, Path], tmp_
     with pytest.raises(Refused, match=r"cards\.frameworks\.Rule") as refused:
         load((tmp_path / "model.skops").read_bytes(), ("cards.frameworks.Mean",))
     assert "trusted = ['cards.frameworks.Rule']" in refused.value.hint
+
+
+def test_a_python_object_is_served_by_its_own_environment(data: dict[str, Path], tmp_path: Path) -> None:
+    """A real model server that may import the project; without the type on its list it does not start."""
+    trained(spec_for(data, "anything", "two"), tmp_path / "artifact")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "conveyor.serving", "--artifact", str(tmp_path / "artifact"), "--name", "fraud"]
+    command += ["--version", "1", "--port", str(port), "--observations", str(tmp_path / "observations")]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert "cards.frameworks.Rule, which the project does not trust" in refused.stderr
+
+    trust = ["--trust", "cards.frameworks.Rule"]
+    server = subprocess.Popen([*command, *trust], env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        address, deadline = f"http://127.0.0.1:{port}/v2/models/fraud", time.monotonic() + 30
+        while True:
+            assert server.poll() is None, server.communicate()[1]
+            try:
+                about = httpx.get(address).json()
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert about["platform"] == "skops"
+        assert about["parameters"] == {"features": ["a", "b", "c"], "classes": ["0", "1"]}
+        example = wire.from_json((tmp_path / "artifact" / "model.json").read_bytes(), ModelManifest).example
+        rows = {"name": "input", "shape": [1, 3], "datatype": "FP32", "data": list(example.row)}
+        (answer,) = httpx.post(f"{address}/infer", json={"inputs": [rows]}).json()["outputs"]
+        assert (answer["name"], answer["shape"]) == ("probabilities", [1, 2])
+        assert answer["data"][1] == pytest.approx(example.score, abs=1e-6)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert server.returncode == 0
