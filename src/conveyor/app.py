@@ -32,6 +32,7 @@ from conveyor.delivery.previews import Previews
 from conveyor.delivery.pushes import Pushes
 from conveyor.delivery.releases import Releases
 from conveyor.delivery.remotes import Remotes
+from conveyor.delivery.reproduce import ReproduceRecipe
 from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
@@ -113,6 +114,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         IngestRecipe(shared),
         FetchRecipe(shared),
         training,
+        ReproduceRecipe(shared),
         trial,
         MigrateRecipe(shared),
         CleanupRecipe(shared),

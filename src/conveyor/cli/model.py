@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from conveyor.cli import lifecycle, registry
+from conveyor.cli import lifecycle, registry, reproduce
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests
 
 app = typer.Typer(help="Models and their versions.", no_args_is_help=True)
 registry.add(app)
-why = typer.Typer(help="Why something happened, or did not.", no_args_is_help=True)
+
+
+class _Why(TyperGroup):
+    """`why fraud@3` is `why model fraud@3`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["model", *args] if args and "@" in args[0] else args)
+
+
+why = typer.Typer(cls=_Why, help="Why something happened, or did not.", no_args_is_help=True)
+why.command("model")(reproduce.why_model)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -320,6 +320,12 @@ class Client(Transport):
     def provenance_key(self) -> bytes:
         return self._send("GET", "/v1/keys/provenance.pem")
 
+    def reproduce(self, project: str, model: str, version: str = "latest") -> Message:
+        """Its run's result is a Reproduction."""
+        return self._decode(
+            self._send("POST", f"{model_path(project, model)}/versions/{quote(version)}/reproduce"), Message
+        )
+
     def promote_model(self, project: str, model: str, version: int, request: requests.PromoteModel) -> Message:
         return self._post(f"{model_path(project, model)}/versions/{version}/promote", request, Message)
 

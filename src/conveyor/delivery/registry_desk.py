@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from conveyor.delivery import aliases, attest, promotion, removal, verification
+from conveyor.delivery import aliases, attest, promotion, removal, reproduce, verification
 from conveyor.domain import requests
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.registry import ComparedVersions, compare, environment_of, reserved, unfit_alias
@@ -14,7 +14,7 @@ from conveyor.domain.verification import Verification
 from conveyor.domain.views import Message
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, InputRejected, NotFound, Refused
-from conveyor.stores.collections import ALIAS_MOVES, ALIASES, MODEL_VERSIONS, VERIFICATIONS
+from conveyor.stores.collections import ALIAS_MOVES, ALIASES, MODEL_VERSIONS, RUNS, VERIFICATIONS
 from conveyor.stores.records import Transaction
 
 _MOVES = 100_000
@@ -88,6 +88,16 @@ class RegistryDesk:
         done = [verification.verify(self._context, version) for version in found]
         self._poke()
         return done
+
+    def reproduce(self, project: str, model: str, version: str) -> Message:
+        """Trains a version again, in a run of its own that compares the two."""
+        with self._context.records.transaction() as tx:
+            found = resolve(tx, project, model, version)
+            run = reproduce.new_run(self._context, tx, found)
+            tx.put(RUNS, run)
+            tx.append(self._context.event("run.started", f"run/{run.id}", project, kind=run.kind, about=run.subject))
+        self._poke()
+        return Message(f"{found.id} is trained again (run {run.id})", run.id)
 
     def verifications(self, project: str, model: str) -> list[Verification]:
         """What the last verification of each version found."""

@@ -47,7 +47,7 @@ class Step:
 class Run:
     id: str
     project: str
-    kind: str  # build | ingest | train | migrate
+    kind: str  # build | ingest | train | reproduce | migrate
     subject: str
     params: dict[str, Any]
     steps: tuple[Step, ...]

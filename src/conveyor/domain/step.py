@@ -1,6 +1,7 @@
 """What a step's process is told (a spec, read from a JSON file) and what it says when it is done (a report).
 
-The entry points `python -m conveyor.sdk.{step,train,backtest,evaluate,ingest} SPEC.json OUT` read and write these.
+The entry points `python -m conveyor.sdk.{step,train,backtest,compare,evaluate,ingest} SPEC.json OUT` read and write
+these.
 """
 
 from __future__ import annotations
@@ -192,6 +193,25 @@ class IngestSpec:
     earlier: tuple[EarlierPart, ...] = ()
     watermark: datetime | None = None  # the newest event time before
     base: str = ""  # digest of the manifest before
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSpec:
+    """Two artifacts (folders) on one holdout; `OUT/compared.json` gets a CompareReport."""
+
+    one: str
+    other: str
+    holdout: str
+    trusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareReport:
+    """None: on some row only one of the two is a finite number."""
+
+    rows: int
+    differ: int
+    max_abs_difference: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ def models(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answ
     def version(project: str, model: str, version: str) -> Response:
         return answer(registry.version(project, model, version))
 
+    @router.post(version_ + "/reproduce")
+    def reproduce(project: str, model: str, version: str) -> Response:
+        return answer(registry.reproduce(project, model, version), 202)
+
     @router.post(version_ + "/promote")
     async def promote(project: str, model: str, version: int, request: Request) -> Response:
         wanted = await asked(request, requests.PromoteModel)
