@@ -22,6 +22,7 @@ from conveyor.delivery.collect import Collector
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.fetch import Fetches, FetchRecipe
 from conveyor.delivery.files import Files
+from conveyor.delivery.freshness import Freshness
 from conveyor.delivery.ingest import IngestRecipe
 from conveyor.delivery.lineage_index import LineageIndex
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
@@ -134,6 +135,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Buckets(shared, accept),
         Fetches(shared),
         files,
+        Freshness(shared),
         Retrain(shared, training, files),
         Sweeps(shared, trial, files),
         Monitor(shared),

@@ -67,6 +67,7 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
 def _data(data: DataConfig) -> Iterator[Problem]:
     at = ("data", data.name)
     yield from choice((*at, "kind"), "kind", data.kind, KINDS)
+    yield from positive((*at, "fresh"), data.fresh)
     if data.kind == "files":
         yield from _files(at, data)
     for pattern in data.watch:

@@ -56,6 +56,7 @@ from conveyor.stores.collections import (
     QUARANTINE,
     RELEASES,
     RUNS,
+    STALE,
     WINDOWS,
 )
 from conveyor.stores.records import Collection, Transaction
@@ -291,6 +292,7 @@ class Desk:
                 tx.count(ARRIVALS, where={"dataset": dataset, "state": "waiting"}),
                 tx.count(ARRIVALS, where={"dataset": dataset, "state": "refused"}),
                 tx.count(QUARANTINE, where={"dataset": dataset}),
+                tx.get(STALE, dataset),
             )
 
     def _models(self, tx: Transaction, project: Project) -> Iterable[ModelView]:

@@ -70,6 +70,7 @@ class DataConfig:
     schedule: str | None = None
     secrets: tuple[str, ...] = ()
     mode: str = "append"
+    fresh: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

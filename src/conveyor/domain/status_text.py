@@ -88,7 +88,8 @@ def _data(view: DatasetView) -> str:
         (view.quarantined_files, "with rows in quarantine"),
     )
     more = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return f"\ndata {view.name}: {rows}{'; files: ' + more if more else ''}"
+    stale = f"; STALE: nothing new since {view.stale.since:%Y-%m-%d %H:%M}" if view.stale else ""
+    return f"\ndata {view.name}: {rows}{'; files: ' + more if more else ''}{stale}"
 
 
 def _run(run: Run, now: datetime) -> str:

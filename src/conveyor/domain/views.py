@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from conveyor.domain.dataset import DatasetVersion, Manifest
+from conveyor.domain.freshness import Stale
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.references import ObjectSum
 from conveyor.domain.release import Proposal, Release
@@ -48,6 +49,7 @@ class DatasetView:
     waiting: int
     refused: int
     quarantined_files: int
+    stale: Stale | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.fetch import FetchState
+from conveyor.domain.freshness import Stale
 from conveyor.domain.governor import GovernorRecord
 from conveyor.domain.kept import KeptFile, TrustedFile
 from conveyor.domain.landing import Watched
@@ -65,6 +66,7 @@ INSTANCES = Collection("instances", Instance, index=("target",))
 PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
 CURSORS = Collection("cursors", Cursor)
 FETCHES = Collection("fetches", FetchState)
+STALE = Collection("stale", Stale)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))

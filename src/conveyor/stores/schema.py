@@ -63,6 +63,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         {"watched": ("dataset",), "row_keys": ("dataset",), "fetches": (), "links": ("source",), "served": ()},
         indexes={"arrivals": ("dataset", "state")},
     ),
+    Migration(7, {"stale": ()}),
     Migration(8, {"kept_files": (), "trusted_files": ()}),
     Migration(9, {"verifications": ("model",)}),
     Migration(10, {"sweeps": ("project", "state")}),
