@@ -101,6 +101,7 @@ CASES = [
     *(("anything", task, "skops") for task in METRIC),
     *(("unknown_to_onnx", task, "skops") for task in METRIC),
     ("dart", "two", "lightgbm"),
+    *(("torch_module", task, "onnx") for task in METRIC),
 ]  # fmt: skip
 
 
@@ -108,6 +109,8 @@ CASES = [
 def test_the_form_that_is_kept_scores_as_the_model(
     kind: str, task: str, form: str, data: dict[str, Path], tmp_path: Path
 ) -> None:
+    if kind == "torch_module":
+        pytest.importorskip("torch", reason="PyTorch is not installed (it is not among the packages of .[dev])")
     positive = {"positive": "2"} if (kind, task) == ("onnx_proto", "many") else {}
     if positive:  # a graph has no names for its classes
         renamed = tmp_path / "many"

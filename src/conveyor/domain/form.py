@@ -10,7 +10,6 @@ FILES = {
     ONNX: "model.onnx",
     "lightgbm": "model.txt",
     "xgboost": "model.ubj",
-    "torch": "model.safetensors",
     "skops": "model.skops",
 }
 """Form -> file. All but ONNX are scored by their framework, so they are served in the project's environment."""

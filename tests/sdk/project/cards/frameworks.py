@@ -117,6 +117,29 @@ def anything(features: pl.DataFrame, y: Any, task: str) -> Any:
     return Mean(np.linalg.lstsq(given, y, rcond=None)[0]) if task == "values" else Rule(given, y)
 
 
+def torch_module(features: pl.DataFrame, y: Any, task: str) -> Any:
+    """A small network with its scaling inside; what it gives are probabilities, or a value."""
+    import torch
+
+    torch.manual_seed(0)
+    given = torch.from_numpy(features.to_numpy().astype(np.float32))
+    names, codes = np.unique(y, return_inverse=True)
+    last = [torch.nn.Linear(8, 1)] if task == "values" else [torch.nn.Linear(8, len(names)), torch.nn.Softmax(1)]
+    scale = torch.nn.BatchNorm1d(3)
+    model = torch.nn.Sequential(scale, torch.nn.Linear(3, 8), torch.nn.Tanh(), *last)
+    target = torch.from_numpy(np.asarray(y if task == "values" else np.eye(len(names))[codes], dtype=np.float32))
+    target = target.reshape(len(target), -1)
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = ((model(given) - target) ** 2).mean()
+        loss.backward()
+        optimiser.step()
+    if task != "values":
+        model.classes_ = [str(name) for name in names]
+    return model
+
+
 def unknown_to_onnx(features: pl.DataFrame, y: Any, task: str) -> Any:
     """scikit-learn, of which skl2onnx has no form: it is kept by skops."""
     from sklearn.kernel_ridge import KernelRidge
