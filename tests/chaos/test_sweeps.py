@@ -21,7 +21,7 @@ MODELS = ("one", "two", "three")
 MODEL = """
 [model.{name}]
 train = "risk.swept:train"
-inputs = ["data.payments"]
+inputs = ["step.kept"]
 features = ["amount", "hour"]
 metric = "roc_auc"
 params = {{ c = 1.0, of = "{name}" }}
@@ -33,6 +33,16 @@ steps = [100]
 hold = "0.1s"
 watch = "0.1s"
 drain = "0.1s"
+"""
+STEPS = """
+[step.words]
+command = "mkdir -p made && cat words.txt words.txt > made/words.txt && echo {name} > made/more"
+deps = ["words.txt"]
+outs = ["made/words.txt", "made/more"]
+[step.kept]
+run = "risk.swept:kept"
+inputs = ["data.payments"]
+deps = ["made"]
 """
 SWEEP = """
 [sweep.{name}]
@@ -55,13 +65,18 @@ def say(**what):
         file.write(json.dumps(what | {"at": time.time(), "pid": os.getpid()}) + "\\n")
 
 
-def train(payments: pl.DataFrame, c: float, of: str, run):
+def kept(payments: pl.DataFrame):
+    assert Path("made/words.txt").read_text() == "word\\nword\\n", "files of steps before lie at their paths"
+    return payments
+
+
+def train(kept: pl.DataFrame, c: float, of: str, run):
     say(what="start", of=of, c=c)
     time.sleep(0.5)
     for step in range(3):
         run.report(step, 0.5 + step / 10)
-    table = payments.select("amount", "hour").cast(pl.Float32).to_numpy()
-    fitted = LogisticRegression(C=c).fit(table, payments["fraud"].to_numpy())
+    table = kept.select("amount", "hour").cast(pl.Float32).to_numpy()
+    fitted = LogisticRegression(C=c).fit(table, kept["fraud"].to_numpy())
     say(what="end", of=of, c=c)
     return fitted
 """
@@ -80,10 +95,11 @@ def test_sweeps_and_trainings_survive_the_control_plane(tmp_path: Path) -> None:
         system.start()
         config = (system.source / "conveyor.toml").read_text()
         config = config[: config.index("[model.risk]")]
-        config += "".join(MODEL.format(name=name) for name in MODELS)
+        config += STEPS + "".join(MODEL.format(name=name) for name in MODELS)
         config += "".join(SWEEP.format(name=name) for name in MODELS[:2])
         system.write("conveyor.toml", config)
         system.write("risk/swept.py", TRAIN)
+        system.write("words.txt", "word\n")
         system.push("Three models, two sweeps")
         system.land(pl.concat([rows(day) for day in range(6)]), "days.parquet")
         client = system.client

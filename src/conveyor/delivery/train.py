@@ -19,6 +19,7 @@ from conveyor.delivery.inputs import (
     steps_before,
 )
 from conveyor.delivery.lookup import live_model, manifest_of
+from conveyor.delivery.step_files import StepFiles
 from conveyor.delivery.targets import server_for
 from conveyor.domain import gate, wire
 from conveyor.domain.evaluation import Backtest, Evaluation
@@ -100,7 +101,7 @@ class TrainRecipe:
             return self._evaluate(run, build, model, job)
         if step.name == VERIFY:
             return self._verify(run, build, model, job)
-        return self._step(build, step.name, inputs, job)
+        return self._step(run, build, step.name, inputs, job)
 
     def complete(self, run: Run, tx: Transaction) -> Run:
         """Decides the gates and writes the version; nothing here can be skipped on the way to being released."""
@@ -197,14 +198,17 @@ class TrainRecipe:
             spec=wire.to_json(spec),
         )
 
-    def _step(self, build: Build, name: str, inputs: Inputs, job: Path) -> Command:
+    def _step(self, run: Run, build: Build, name: str, inputs: Inputs, job: Path) -> Command:
         config = build.config.steps[name]
         resolved = [inputs.resolve(reference) for reference in config.inputs]
+        tree = self._context.settings.builds / build.tree
+        files = StepFiles(self._context, build.config, run, config, tree)
+        more = [files.content(), wire.to_json([config.made, config.env, config.workdir]).decode()]
         if config.run is not None:
-            code = code_digest(self._context.settings.builds / build.tree, config.run)
-            key = cache_key(f"step {config.run}", code, build.environment, config.params, resolved)
+            code = code_digest(tree, config.run)
+            key = cache_key(f"step {config.run}", code, build.environment, config.params, resolved, *more)
             spec = StepSpec(config.run, tuple(r.spec for r in resolved), config.params)
-            return self._with_files(self._python(build, "step", job, spec, key), resolved, job)
+            return self._with_files(files.around(self._python(build, "step", job, spec, key), job), resolved, job)
         if any(r.spec.label for r in resolved):
             raise Conflict(
                 f"step {name} is a command that reads labelled data",
@@ -218,11 +222,18 @@ class TrainRecipe:
         environment |= {f"CONVEYOR_PARAM_{key.upper()}": str(value) for key, value in config.params.items()}
         command = Command(
             shell=config.command or "",
-            cwd=settings.builds / build.tree,
+            cwd=tree,
             env=environment | {"CONVEYOR_OUTPUT": str(job / OUT)},
-            key=cache_key(f"command {config.command}", build.tree, build.environment, config.params, resolved),
+            key=cache_key(
+                f"command {config.command}",
+                "" if config.deps else build.tree,
+                build.environment,
+                config.params,
+                resolved,
+                *more,
+            ),
         )
-        return self._with_files(command, resolved, job)
+        return self._with_files(files.around(command, job), resolved, job)
 
     def _with_files(self, command: Command, resolved: list[Resolved], job: Path) -> Command:
         """The command, after the datasets of files that it reads were put into its folder, by its own process."""

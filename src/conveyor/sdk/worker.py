@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import select
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,12 @@ from conveyor.sdk import process
 from conveyor.sdk.step import build
 
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None  # not anew in every child
 
 
 def serve(commands: int, answers: int) -> None:
+    _warm()
+    gc.freeze()  # what is there now is never looked at again, so that children share its pages
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -54,6 +59,19 @@ def serve(commands: int, answers: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def nothing(number: int) -> None:
+    """What a step does that does nothing."""
+
+
+def _warm() -> None:
+    """Once through all that every step goes through, so that each child finds it done."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        spec = wire.from_builtins({"function": f"{__name__}:nothing", "inputs": [], "params": {"number": 1}}, StepSpec)
+        wire.to_json(build(spec, Path(folder)))
+
+
 def _reap(running: dict[int, str], answers: int) -> None:
     for pid in list(running):
         found, status, usage = os.wait4(pid, os.WNOHANG)
@@ -76,8 +94,8 @@ def _fork(request: dict[str, Any]) -> int:
     code = 1
     try:
         os.setsid()
-        if sys.platform.startswith("linux"):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
         signal.set_wakeup_fd(-1)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from conveyor.effects.identity import end_group, group_alive, identity
@@ -150,12 +150,17 @@ class Worker:
         if "pid" not in begun:
             raise self._gone()
         # Its parent ends it when this process ends, so no record of it is needed; only a deadline.
-        with deadline(begun["pid"], timeout_seconds, groups) as timed_out:
+        timed_out = False
+        try:
+            ended = answers.get(timeout=timeout_seconds)
+        except Empty:
+            timed_out = True
+            groups.end(begun["pid"])
             ended = answers.get()
         self._waiting.pop(id_, None)
         if "code" not in ended:
             raise self._gone()
-        return Ended(ended["code"], bool(timed_out))
+        return Ended(ended["code"], timed_out)
 
     def close(self) -> None:
         if self._process is not None and self._process.stdin is not None:
