@@ -60,23 +60,22 @@ def load(session: Session, numbers: Sequence[int]) -> list[TrackedRun]:
     if not numbers:
         return []
     execute = session.connection.execute
-    rows = {row.id: row for row in execute(select(RUNS).where(RUNS.c.id.in_(numbers)))}
+    rows = {row.id: row for row in execute(select(RUNS).where(RUNS.c.id.in_(numbers))).all()}
     data = {each: RunData([], [], []) for each in numbers}
-    for run, key, value in execute(_of(PARAMS, numbers)):
+    # All at once: reading row by row costs twice as much.
+    for run, key, value in execute(_of(PARAMS, numbers)).all():
         data[run].params.append(Pair(key, value))
-    for run, key, value in execute(_of(TAGS, numbers)):
+    for run, key, value in execute(_of(TAGS, numbers)).all():
         data[run].tags.append(Pair(key, value))
     c = LATEST.c
     query = select(c.run, METRICS.c.name, c.value, c.at, c.step, c.nan).join(METRICS, METRICS.c.id == c.metric)
-    for run, key, value, at, step, nan in execute(query.where(c.run.in_(numbers))):
+    for run, key, value, at, step, nan in execute(query.where(c.run.in_(numbers))).all():
         data[run].metrics.append(Point(key, "NaN" if nan else value, at, step))
-    found = [TrackedRun(info, data[rows_id]) for rows_id, info in _infos(rows, numbers)]
+    present = [each for each in numbers if each in rows]
+    infos = runs.told(rows[each] for each in present)
+    found = [TrackedRun(info, data[each]) for info, each in zip(infos, present, strict=True)]
     documents.attach(session, found)
     return found
-
-
-def _infos(rows: dict[int, Any], numbers: Sequence[int]) -> list[tuple[int, Any]]:
-    return [(each, runs.told([rows[each]])[0]) for each in numbers if each in rows]
 
 
 def _of(table: Any, numbers: Sequence[int]) -> Select[Any]:
