@@ -9,6 +9,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # an import of typing would cost `conveyor status` a third of its time; checkers know the name
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
     from conveyor.tables.table import Table
 
 __version__ = "0.1.0"
@@ -25,3 +28,31 @@ def dataset(reference: str, *, project: str = "", verify: bool | None = None) ->
     from conveyor.tables.table import open_table
 
     return open_table(reference, project, verify)
+
+
+def log_metric(name: str, value: float, step: int = 0) -> None:
+    """Log a number of the training that calls this: a point of a curve. Outside of a training nothing happens."""
+    from conveyor.sdk.run import current
+
+    current().log_metric(name, value, step)
+
+
+def log_param(name: str, value: Any) -> None:
+    """Log what the training was made with; the first value of a name stays."""
+    from conveyor.sdk.run import current
+
+    current().log_param(name, value)
+
+
+def log_artifact(path: str | Path, name: str = "") -> None:
+    """Keep a copy of a file with the training, under `name` or its own."""
+    from conveyor.sdk.run import current
+
+    current().log_artifact(path, name)
+
+
+def log_figure(figure: Any, name: str) -> None:
+    """Keep a figure of matplotlib, plotly or Altair; what kind of file it is, `name` says: roc.png, roc.html."""
+    from conveyor.sdk.run import current
+
+    current().log_figure(figure, name)

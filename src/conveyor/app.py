@@ -39,6 +39,7 @@ from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.sweeps import Sweeps
+from conveyor.delivery.tracked import TrackedTrainings
 from conveyor.delivery.train import TrainRecipe
 from conveyor.delivery.trials import TrialRecipe
 from conveyor.delivery.verification import Verifier
@@ -75,6 +76,7 @@ class ControlPlane:
     context: Context
     reconciler: Reconciler
     desk: Desk
+    tracking: TrackingDatabase
 
 
 def records(settings: Settings, *, prepare: bool = True) -> Records:
@@ -107,6 +109,7 @@ def envoy(settings: Settings) -> Envoy:
 
 def control_plane(settings: Settings) -> ControlPlane:
     shared = context(settings)
+    tracked = tracking(settings)
     running = processes(settings)
     training = TrainRecipe(shared)
     trial = TrialRecipe(shared, at_once=os.cpu_count() or 1)
@@ -143,11 +146,12 @@ def control_plane(settings: Settings) -> ControlPlane:
         Collector(shared),
         Verifier(shared),
         LineageIndex(shared),
+        TrackedTrainings(shared, tracked),
         OpenLineage(shared),
     ]
     reconciler = Reconciler(shared, controllers)
     desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows)
-    return ControlPlane(shared, reconciler, desk)
+    return ControlPlane(shared, reconciler, desk, tracked)
 
 
 def proxy_program(settings: Settings) -> Program:
@@ -171,7 +175,7 @@ def serve(home: Path) -> None:
     settings = load_settings(home)
     plane = control_plane(settings)
     token = settings.token_file.read_text().strip()
-    mlflow = Service(tracking(settings), plane.context, TrainedModels(plane.context, plane.desk.registry))
+    mlflow = Service(plane.tracking, plane.context, TrainedModels(plane.context, plane.desk.registry))
     app = application(plane.desk, settings, token, plane.reconciler.poke, mlflow)
     _announce(plane.context)
     plane.reconciler.start()

@@ -15,6 +15,7 @@ from conveyor.client import Client
 from conveyor.domain import requests
 from conveyor.domain.model import ModelStatus
 from conveyor.domain.run import RunState
+from conveyor.domain.tracked import TrackedRun
 from conveyor.errors import Unauthorized
 from conveyor.stores.objects import Objects
 
@@ -49,6 +50,19 @@ def test_the_first_model_answers_on_the_public_port(system: System) -> None:
     status, said = _post(system, f"/v2/models/{MODEL}/infer", {"inputs": tensors[:1]})
     assert status == 400
     assert "hour" in json.dumps(said)
+
+
+def test_the_training_is_a_tracked_run(system: System) -> None:
+    def finished() -> TrackedRun | None:
+        found = system.client.tracked(requests.TrackSearch(f"{NAME}/{MODEL}", "status = 'FINISHED'"))
+        return found[-1] if found else None
+
+    run = system.wait(finished, "a tracked run")
+    metrics = {point.key: point.value for point in run.data.metrics}
+    assert metrics["rows"] > 0
+    assert {"system/cpu_percent", "system/memory_mb"} < set(metrics)
+    assert {pair.key: pair.value for pair in run.data.tags}["conveyor.version"] == "1"
+    assert system.client.run(run.info.run_id).kind == "train"
 
 
 def test_the_token_keeps_others_out(system: System) -> None:

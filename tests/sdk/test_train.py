@@ -109,7 +109,7 @@ def test_the_onnx_form_scores_as_the_native_estimator(kind: str, rows: Path, tmp
     assert report.parity.rows == report.holdout.rows == 2400
     assert report.features == ("a", "b", "c")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "holdout.parquet", "model.json", "model.onnx", "spec.json", "training.json",
+        "holdout.parquet", "model.json", "model.onnx", "spec.json", "track.jsonl", "training.json",
     }  # fmt: skip
 
     manifest = wire.from_json((tmp_path / "model.json").read_bytes(), ModelManifest)

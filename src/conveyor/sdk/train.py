@@ -25,7 +25,8 @@ from conveyor.sdk.convert import convert, positive_of
 from conveyor.sdk.handlers.handler import Conversion, Handler
 from conveyor.sdk.handlers.table import handler_for
 from conveyor.sdk.manifest import manifest_of
-from conveyor.sdk.run import REPORTS, Run
+from conveyor.sdk.run import REPORTS, Run, enter
+from conveyor.sdk.tracker import Tracker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
     classes = rows.training[spec.label].n_unique() if METRICS[spec.metric].classification else None
     slicing.refuse_empty(counted[0], counted[1], classes)
     began = time.perf_counter()
-    estimator = fit(spec, rows, out / ".inputs", run)
+    estimator = tracked_fit(spec, rows, out, run)
     train_seconds = time.perf_counter() - began
     handler = handler_for(estimator, spec.function)
     features = features_of(spec, handler, estimator, rows.training.schema)
@@ -121,6 +122,17 @@ def read(spec: TrainSpec) -> Rows:
     trained, held = groups.split(spec, parts[0], parts[1])
     missing = [slicing.unlabelled(whole, source, spec.label, over) for over in (training, holdout)]
     return Rows(source, trained, held, training, holdout, (missing[0], missing[1]))
+
+
+def tracked_fit(spec: TrainSpec, rows: Rows, out: Path, run: Run) -> Any:
+    """As `fit`; what the user's code logs meanwhile goes to a file in `out`."""
+    run.tracker = Tracker(out)
+    enter(run)
+    try:
+        return fit(spec, rows, out / ".inputs", run)
+    finally:
+        enter(Run())
+        run.tracker.close()
 
 
 def fit(spec: TrainSpec, rows: Rows, scratch: Path, run: Run) -> Any:

@@ -96,6 +96,11 @@ def log_params(session: Session, run: int, params: Sequence[Pair], uuid: str) ->
     _write(session, "params", [(run, key, value) for key, value in new.items()])
 
 
+def params_of(session: Session, run: int) -> dict[str, str]:
+    wanted = select(PARAMS.c.key, PARAMS.c.value).where(PARAMS.c.run == run)
+    return {row.key: row.value for row in session.connection.execute(wanted).all()}
+
+
 def set_tags(session: Session, run: int, tags: Sequence[Pair]) -> None:
     for tag in tags:
         if tag.key == NAME_TAG:
