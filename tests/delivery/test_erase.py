@@ -26,6 +26,7 @@ from conveyor.domain.state import CachedStep
 from conveyor.domain.step import Slice, TrainingReport
 from conveyor.effects import jobs
 from conveyor.errors import InputRejected, NotFound
+from conveyor.sdk.describe import measure, profile
 from conveyor.stores.collections import BUILDS, ERASURES, MODEL_VERSIONS, RUNS, STEP_CACHE
 
 from .lake import DAY, Lake, parquet, payments
@@ -93,8 +94,12 @@ def test_rows_go_from_all_versions_and_the_rest_is_shared(lake: Lake) -> None:
     assert all(v.rows == lake.rows(v).height for v in after)
     shared = [part.digest for part in lake_parts(lake, after[2])]
     assert parts[1][1].digest in shared  # the file without the subject was not written anew
-    # Statistics of rows that are gone might tell of them; the newest version's are measured anew.
-    assert [v.profile.rows if v.profile else None for v in after] == [None, None, 20]
+    # Statistics of rows that are gone might tell of them: they are measured anew.
+    assert [v.profile.rows if v.profile else None for v in after] == [8, 16, 20]
+    for each in after:
+        alone = profile(measure([lake.context.objects.path(part.digest) for part in lake_parts(lake, each)]))
+        assert each.profile == alone
+        assert each.profile.columns["customer"].distinct == 4
     assert after[2].profile is not None
     assert not after[2].profile.sketches
     assert {entry.rows for entry in lake.held()} == {4}

@@ -127,7 +127,8 @@ def test_every_type_has_a_profile(tmp_path: Path) -> None:
     }
     assert {column.distinct for name, column in found.items() if name not in ("list", "nothing")} == {2}
     ranges = {name: (column.min, column.max, column.quantiles[:1]) for name, column in found.items()}
-    assert describe.profile_files([tmp_path / "0.parquet", tmp_path / "1.parquet"]).columns == found
+    both = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    assert describe.profile(describe.measure(both)).columns == found
     assert ranges["at"] == ("2018-04-01T12:00:00+00:00", "2018-04-03T12:00:00+00:00", ("2018-04-01T12:00:00+00:00",))
     assert ranges["nanos"] == ranges["at"]
     assert ranges["day"] == ("2018-04-01", "2018-04-03", ("2018-04-01",))

@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 
 from conveyor.delivery.lookup import manifest_of
+from conveyor.delivery.profiles import Profiles
 from conveyor.delivery.quarantine import reasons_of
-from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part, utc
+from conveyor.domain.dataset import DatasetVersion, Manifest, Part, utc
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.project import DataConfig
 from conveyor.domain.references import of_part, words
@@ -25,7 +26,6 @@ from conveyor.domain.state import Act, Arrival, Quarantined
 from conveyor.domain.step import IngestFile
 from conveyor.errors import ConveyorError, InputRejected
 from conveyor.sdk import conform, erased, reading
-from conveyor.sdk.describe import profile_files
 from conveyor.sdk.parts import ends
 from conveyor.sdk.schema import parse_type
 from conveyor.stores import manifests as stored
@@ -129,6 +129,7 @@ class Planner:
         self._id = id_
         self._act = act
         self._keep = keep
+        self._profiles = Profiles(objects)
         self._hits: dict[str, Hits] = {}
         self._parts: dict[str, Part | None] = {}
 
@@ -136,7 +137,7 @@ class Planner:
         plan = Plan()
         manifests = {version.version: manifest_of(self._objects, version) for version in found.versions}
         sources: set[str] = set()
-        for version in found.versions:
+        for version in sorted(found.versions, key=lambda version: version.version):
             self._version(plan, version, manifests, sources)
         files = {arrival.id: arrival for arrival in found.arrivals}
         origins: set[str] = set()  # arrivals whose original must hold the subject's rows
@@ -172,7 +173,7 @@ class Planner:
                 bytes=after.bytes,
                 first=after.first,
                 last=after.last,
-                profile=self._profile(after) if version.version == max(manifests) else None,
+                profile=self._profiles.of(after, always=version.version == max(manifests)),
                 erased=(*version.erased, self._id),
             )
         )
@@ -181,11 +182,6 @@ class Planner:
         for part in manifest.parts:
             plan.objects |= dict.fromkeys(of_part(part)) if part.digest in hits else {}
         sources |= {part.source_digest for part in manifest.parts if part.digest in hits and part.source_digest}
-
-    def _profile(self, manifest: Manifest) -> DatasetProfile | None:
-        """Measured anew for the newest version alone: what was told of the others may have told of the subject."""
-        paths = [self._objects.path(part.digest) for part in manifest.parts if self._objects.has(part.digest)]
-        return profile_files(paths) if paths else None
 
     def _look(self, digest: str) -> Hits:
         if digest not in self._hits:

@@ -78,11 +78,6 @@ def merged(sketches: Iterable[Mapping[str, Sketch]]) -> dict[str, Sketch]:
     return whole
 
 
-def profile_files(paths: Sequence[Path]) -> DatasetProfile:
-    """Of the rows of these files together, for who keeps no sketches of them."""
-    return profile(measure(paths))
-
-
 def profile(sketches: Mapping[str, Sketch]) -> DatasetProfile:
     """What people and records are told of the sketches."""
     columns = {name: _column(sketch) for name, sketch in sketches.items()}
