@@ -25,6 +25,7 @@ from blake3 import blake3
 
 from conveyor.domain.rows import MOST_KEYS, NO_KEY, SUFFIX, Format, Frame, encode, frames
 from conveyor.errors import Conflict, NoSpace, Overloaded
+from conveyor.stores.data.local import sync_directory
 
 _SEGMENT = 32 * 2**20  # bytes after which a segment is sealed
 _RESERVE = 64 * 2**20  # bytes that are always left free on the disk
@@ -230,7 +231,7 @@ class RowLog:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for each in (folder, folder.parent, self._folder):
-            _sync(each)
+            sync_directory(each)
         self._open[place] = made = _Open(path, descriptor, 0, time.monotonic())
         return made
 
@@ -273,11 +274,3 @@ def _write_all(descriptor: int, raw: bytes) -> None:
     view = memoryview(raw)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
