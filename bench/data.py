@@ -354,11 +354,13 @@ def spread(folder: Path, count: int, size: int) -> Path:
     """Files of random bytes, a thousand a folder at most."""
     drawn = random.Random(count)
     each = 1000 if count >= 100_000 else 100
-    for number in range(count):
-        place = folder / f"{number // each:03d}"
-        if number % each == 0:
-            place.mkdir(parents=True)
-        (place / f"{number:07d}.bin").write_bytes(drawn.randbytes(size))
+    for start in range(0, count, each):
+        place = folder / f"{start // each:03d}"
+        place.mkdir(parents=True)
+        for number in range(start, min(start + each, count)):
+            handle = os.open(f"{place}/{number:07d}.bin", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            os.write(handle, drawn.randbytes(size))
+            os.close(handle)
     return folder
 
 

@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 
 from conveyor.domain.files_version import FilesVersion
 from conveyor.errors import LeaseLost
+from conveyor.stores.data import state as states
 from conveyor.stores.data import tree, walk
 from conveyor.stores.data.intake import take
 from conveyor.stores.data.memory import Memory
 from conveyor.stores.data.node import Entry, order
 from conveyor.stores.data.order import Order
 from conveyor.stores.data.rows import Rows
-from conveyor.stores.data.scan import COLUMNS, Scan, scan
+from conveyor.stores.data.scan import Scan, scan
 from conveyor.stores.data.state import State
+from conveyor.stores.data.stats import COLUMNS
 from conveyor.stores.data.store import DataStore
 from conveyor.stores.data.writer import Writer
 
@@ -104,10 +106,10 @@ def _fill(rows: Rows, found: Scan, known: State | None, writer: Writer, watch: W
 
 def _reuse(rows: Rows, known: State) -> list[int]:
     """Fills the rows whose files are as they were, and returns the others."""
-    if known.stats == rows.stats and known.names == b"\0".join(rows.paths):
+    if known.names == b"\0".join(rows.paths):
         rows.kinds[:] = known.content[: known.files]
         rows.digests[:] = known.content[known.files :]
-        return []
+        return states.touched(known.stats, rows.stats)
     places = {path: place for place, path in enumerate(known.paths())}
     kinds, digests = known.content[: known.files], known.content[known.files :]
     todo = []

@@ -23,8 +23,9 @@ from conveyor.stores.data.backend import Bytes
 from conveyor.stores.data.intake import content_of
 from conveyor.stores.data.links import check_path, stays_inside
 from conveyor.stores.data.node import CUT, EXECUTABLE, LINK, Entry
-from conveyor.stores.data.scan import COLUMNS, Scan, Source, scan, show
+from conveyor.stores.data.scan import Scan, Source, scan, show
 from conveyor.stores.data.state import State
+from conveyor.stores.data.stats import COLUMNS
 from conveyor.stores.data.store import DataStore
 
 _STAGE = ".conveyor"  # a folder in the target for files that are not whole yet; no dataset holds one of this name

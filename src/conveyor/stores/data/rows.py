@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterator
 
 from conveyor.stores.data.node import Entry
-from conveyor.stores.data.scan import COLUMNS, Scan
+from conveyor.stores.data.scan import Scan
+from conveyor.stores.data.stats import COLUMNS
 
 
 class Rows:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from conveyor.errors import InputRejected, NotFound
+from conveyor.stores.data.stats import COLUMNS, stats_of
 
-COLUMNS = 5  # size, mtime_ns, ctime_ns, inode, mode
 LEFT_OUT = frozenset({b".conveyor", b".git", b".dvc"})  # folders that are a tool's own
 LONGEST = 16 * 1024  # bytes of a path inside a dataset
 _STEP = 1024  # files between two calls of `seen`
@@ -52,7 +52,7 @@ def scan(sources: Iterable[Source], seen: Callable[[int], None] = lambda count: 
     strange: list[bytes] = []
     for source in ordered:
         if source.folder:
-            _folder(source.path, source.prefix + b"/" if source.prefix else b"", paths, stats, strange, seen)
+            _folder(source, paths, stats, strange, seen)
         else:
             _file(source, paths, stats, strange)
     if strange:
@@ -76,68 +76,65 @@ def _file(source: Source, paths: list[bytes], stats: array[int], strange: list[b
 
 
 def _folder(
-    top: bytes, start: bytes, paths: list[bytes], stats: array[int], strange: list[bytes], seen: Callable[[int], None]
+    source: Source, paths: list[bytes], stats: array[int], strange: list[bytes], seen: Callable[[int], None]
 ) -> None:
+    start = source.prefix + b"/" if source.prefix else b""
+    names = _walk(source.path, start, len(paths), seen)
+    found = stats_of(source.path, len(start), names)
+    modes = found[COLUMNS - 1 :: COLUMNS]
+    kinds = {stat.S_IFMT(mode) for mode in set(modes)}
+    if 0 in kinds:  # gone since its name was read
+        names = [name for name, mode in zip(names, modes, strict=True) if mode]
+        rows = range(0, len(found), COLUMNS)
+        found = array("q", [n for row in rows if found[row + COLUMNS - 1] for n in found[row : row + COLUMNS]])
+        modes = found[COLUMNS - 1 :: COLUMNS]
+    if kinds - {0, stat.S_IFREG, stat.S_IFLNK}:
+        strange += [
+            source.path + b"/" + name[len(start) :]
+            for name, mode in zip(names, modes, strict=True)
+            if stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFLNK)
+        ]
+    paths += names
+    stats.extend(found)
+
+
+def _walk(top: bytes, start: bytes, before: int, seen: Callable[[int], None]) -> list[bytes]:
     """Depth first, each folder's names in order; without recursion, since folders may be nested as deep as they like.
     Links are not followed, so that there are no loops."""
     waiting: list[tuple[bytes, bytes, bool]] = [(top, start, True)]
+    paths: list[bytes] = []
     told = _STEP
     while waiting:
         place, path, folder = waiting.pop()
         if not folder:
-            try:
-                found = os.lstat(place)
-            except FileNotFoundError:
-                continue
-            _keep(found, path, place, paths, stats, strange)
+            paths.append(path)
             continue
         if len(path) > LONGEST:
             raise InputRejected(
                 f"the path {show(path[:60])}... has {len(path):,} bytes", hint=f"At most {LONGEST:,} are taken."
             )
         names = _names(place)
-        plain = not any(is_folder for _, is_folder, _ in names)
-        for name, _, entry in names if plain else ():
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            mode = found.st_mode
-            if mode & 0o170000 != 0o100000 and mode & 0o170000 != 0o120000:
-                strange.append(entry.path)
-            paths.append(path + name)
-            stats.extend((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, mode))
-        if not plain:
-            for name, is_folder, entry in reversed(names):
-                waiting.append((entry.path, path + name + b"/" if is_folder else path + name, is_folder))
+        if any(is_folder for _, is_folder in names):
+            for name, is_folder in reversed(names):
+                waiting.append((place + b"/" + name, path + name + b"/" if is_folder else path + name, is_folder))
+        else:
+            paths += [path + name for name, _ in names]
         if len(paths) >= told:
-            seen(len(paths))
+            seen(before + len(paths))
             told = len(paths) + _STEP
+    return paths
 
 
-def _keep(
-    found: os.stat_result, path: bytes, place: bytes, paths: list[bytes], stats: array[int], strange: list[bytes]
-) -> None:
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-        strange.append(place)
-    paths.append(path)
-    stats.extend((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode))
-
-
-def _names(folder: bytes) -> list[tuple[bytes, bool, os.DirEntry[bytes]]]:
+def _names(folder: bytes) -> list[tuple[bytes, bool]]:
     try:
         with os.scandir(folder) as entries:
-            names = [(entry.name, entry.is_dir(follow_symlinks=False), entry) for entry in entries]
-    except FileNotFoundError:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except PermissionError:
         raise InputRejected(f"{show(folder)} may not be read", hint="Give yourself the right to read it.") from None
-    names.sort(key=_name)
+    names.sort()
     return [each for each in names if not (each[1] and each[0] in LEFT_OUT)]
-
-
-def _name(each: tuple[bytes, bool, os.DirEntry[bytes]]) -> bytes:
-    return each[0]
 
 
 def show(path: bytes) -> str:

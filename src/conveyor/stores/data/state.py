@@ -15,11 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conveyor.stores.data.scan import COLUMNS, Scan, Source
+from conveyor.stores.data.scan import Scan, Source
+from conveyor.stores.data.stats import COLUMNS
 
 _FORMAT = 1
 _TICK_NS = 20_000_000  # the coarsest clock of a local file system is that of the kernel's timer, 10 ms
 _RACY = -1
+_BLOCK = 1024  # files
 
 
 class State(NamedTuple):
@@ -84,6 +86,17 @@ def _joined(pieces: list[tuple[State, int, int]], like: State) -> State:
 def same(state: State, scan: Scan) -> bool:
     """Nothing was touched: two comparisons of memory."""
     return state.stats == scan.stats and state.names == b"\0".join(scan.paths)
+
+
+def touched(known: array[int], now: array[int]) -> list[int]:
+    """The rows that differ, of the stats of the same files at two times: compared in blocks, since few do."""
+    rows: list[int] = []
+    for start in range(0, len(now), _BLOCK * COLUMNS):
+        before, after = known[start : start + _BLOCK * COLUMNS], now[start : start + _BLOCK * COLUMNS]
+        if before != after:
+            starts = range(0, len(after), COLUMNS)
+            rows += [(start + at) // COLUMNS for at in starts if before[at : at + COLUMNS] != after[at : at + COLUMNS]]
+    return rows
 
 
 def unsure(stats: array[int], taken_ns: int) -> array[int]:

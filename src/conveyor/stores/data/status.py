@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conveyor.stores.data import state as states
-from conveyor.stores.data.scan import COLUMNS, Scan, scan
+from conveyor.stores.data.scan import Scan, scan
 from conveyor.stores.data.state import State
+from conveyor.stores.data.stats import COLUMNS
 
 
 class Status(NamedTuple):
@@ -54,24 +55,37 @@ def status(path: Path, seen: Callable[[int], None] = lambda files: None) -> Stat
 
 def _compared(path: Path, known: State, found: Scan, taken: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Added, changed and deleted paths. A file that was touched and has the same content is remembered as such."""
-    places = {each: place for place, each in enumerate(known.paths())}
-    added, changed = [], []
+    added, deleted, touched = _matched(known, found)
+    changed: list[bytes] = []
     healed: dict[int, array[int]] = {}
+    for row, place in touched:
+        stats = found.stats[row * COLUMNS : row * COLUMNS + COLUMNS]
+        if _as_it_was(known, place, found.paths[row], found, stats):
+            healed[place] = stats
+        else:
+            changed.append(found.paths[row])
+    if healed:
+        _heal(path, known, healed, taken)
+    return added, changed, deleted
+
+
+def _matched(known: State, found: Scan) -> tuple[list[bytes], list[bytes], list[tuple[int, int]]]:
+    """Paths that are new, paths that are gone, and (row found, row known) of the files whose stats differ."""
+    if known.names == b"\0".join(found.paths):
+        return [], [], [(row, row) for row in states.touched(known.stats, found.stats)]
+    places = {each: place for place, each in enumerate(known.paths())}
+    added: list[bytes] = []
+    rows: list[tuple[int, int]] = []
     for row, each in enumerate(found.paths):
         place = places.pop(each, None)
         if place is None:
             added.append(each)
-            continue
-        stats = found.stats[row * COLUMNS : row * COLUMNS + COLUMNS]
-        if stats == known.stats[place * COLUMNS : place * COLUMNS + COLUMNS]:
-            continue
-        if _as_it_was(known, place, each, found, stats):
-            healed[place] = stats
-        else:
-            changed.append(each)
-    if healed:
-        _heal(path, known, healed, taken)
-    return added, changed, list(places)
+        elif (
+            found.stats[row * COLUMNS : row * COLUMNS + COLUMNS]
+            != known.stats[place * COLUMNS : place * COLUMNS + COLUMNS]
+        ):
+            rows.append((row, place))
+    return added, list(places), rows
 
 
 def _as_it_was(known: State, place: int, path: bytes, found: Scan, stats: array[int]) -> bool:
