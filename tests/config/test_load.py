@@ -220,7 +220,7 @@ def places(table: dict[str, Any], at: tuple[str, ...] = ()) -> list[tuple[str, .
 
 
 DOCUMENT = tomllib.loads(REFERENCE)
-FREE = ("params", "env", "rules")  # below these, keys are the user's
+FREE = ("params", "env", "rules", "also", "space")  # below these, keys are the user's
 VALUES = st.one_of(
     st.booleans(),
     st.integers(),

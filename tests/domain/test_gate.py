@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor.domain import wire
-from conveyor.domain.evaluation import Comparison, Evaluation
+from conveyor.domain.evaluation import Comparison, Evaluation, Served
 from conveyor.domain.gate import Outcome, Verdict, passed
-from conveyor.domain.gates.config import BaselineGate, GatesConfig, LatencyGate, MetricGate
+from conveyor.domain.gates.config import BaselineGate, CostGate, GatesConfig, MetricGate
 from conveyor.domain.gates.decide import decide
 
 GOOD = Evaluation(
@@ -23,10 +23,13 @@ GOOD = Evaluation(
     single_feature_auc={"amount": 0.71, "inverse_risk": 0.2},
     parity_max_abs_difference=3e-7,
     nonfinite_outputs=0,
+    served=Served(latency_p50_ms=0.3, latency_p99_ms=0.9, memory_mb=80.0, size_mb=2.0, calls=300),
 )
 GATES = GatesConfig(
     metric=MetricGate(min=0.5, versus_live="not_worse", margin=0.02),
-    latency_p99_ms=LatencyGate(max=10),
+    latency_p99_ms=CostGate(max=10),
+    memory_mb=CostGate(max=500),
+    size_mb=CostGate(max=50),
 )
 FEATURES = ("amount", "inverse_risk")
 
@@ -50,7 +53,16 @@ def verdict(name, evaluation=GOOD, gates=GATES, banned=(), features=FEATURES):
 
 def test_a_good_first_model_passes_every_gate():
     verdicts = decide(GATES, GOOD, ("TX_FRAUD_SCENARIO",), FEATURES)
-    assert [v.gate for v in verdicts] == ["metric", "leak", "parity", "finite", "versus_live", "latency"]
+    assert [v.gate for v in verdicts] == [
+        "metric",
+        "leak",
+        "parity",
+        "finite",
+        "versus_live",
+        "latency",
+        "memory",
+        "size",
+    ]
     assert passed(verdicts)
     assert verdict("versus_live").message.startswith("There is no live version yet")
     assert verdict("metric").message == (
@@ -63,8 +75,13 @@ def test_a_good_first_model_passes_every_gate():
     ("gate", "change", "says"),
     [
         ("metric", {"value": 0.41}, "0.4100 on 67,102 rows (560 positive) of the holdout, under the minimum of 0.5"),
-        ("latency", {"latency_p99_ms": 12.0}, "12.000 ms, over the maximum of 10 ms"),
-        ("latency", {"latency_p99_ms": math.nan}, "over the maximum"),
+        (
+            "latency",
+            {"served": Served(1.0, 12.0, 80.0, 2.0, 300)},
+            "12.000 ms, scoring alone 0.400 ms, over the maximum",
+        ),
+        ("memory", {"served": Served(1.0, 2.0, 700.0, 2.0, 300)}, "700.0 MB, over the maximum of 500 MB"),
+        ("size", {"served": Served(1.0, 2.0, 80.0, 70.0, 300)}, "70.000 MB, over the maximum of 50 MB"),
         ("leak", {"single_feature_auc": {"x": 0.995}}, "x alone ranks the holdout with an area under the ROC curve"),
         ("leak", {"single_feature_auc": {"x": 0.001}}, "Remove x from the model's features"),
         ("parity", {"parity_max_abs_difference": 0.03}, "0.03, over the tolerance of 0.0001"),

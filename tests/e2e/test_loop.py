@@ -23,6 +23,8 @@ from .system import DATASET, MODEL, NAME, System, Traffic, rows
 
 pytestmark = pytest.mark.timeout(240)
 
+BACKTEST = '\n[model.risk.backtest]\nfolds = 2\nstep = "12h"\n'
+
 
 def _post(system: System, path: str, body: object) -> tuple[int, dict[str, object]]:
     connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
@@ -190,10 +192,16 @@ def test_a_bad_configuration_is_refused_with_every_problem(system: System) -> No
 
 
 def test_the_label_in_disguise_refuses_the_model(system: System) -> None:
+    system.wait(system.settled, "rest")
     before, after = system.live(), system.newest()
     assert before is not None
     good = (system.source / "conveyor.toml").read_text()
     system.replace("conveyor.toml", '"amount", "hour"]', '"amount", "hour", "culprit"]')
+    more = (
+        "reproducible = {}\nmaturity = {}\nbacktest = {}\nlatency_p99_ms = { max = 500 }\nmemory_mb = { max = 900 }\n"
+    )
+    system.replace("conveyor.toml", "[model.risk.gates]\n", "[model.risk.gates]\n" + more)
+    system.write("conveyor.toml", (system.source / "conveyor.toml").read_text() + BACKTEST)
     commit = system.push("A feature too good to be true")
     waiting = system.event(after, "release.waiting", seconds=60).data["waiting_for"]
     assert f"another signature than push {commit[:8]} declares (+culprit)" in waiting
@@ -203,6 +211,10 @@ def test_the_label_in_disguise_refuses_the_model(system: System) -> None:
     leak = next(verdict for verdict in version.verdicts if verdict.gate == "leak")
     assert leak.outcome == "fail"
     assert "culprit" in leak.message
+    said = {verdict.gate: (verdict.outcome, verdict.figures) for verdict in version.verdicts}
+    assert {said[name][0] for name in ("reproducible", "maturity", "backtest", "latency", "memory")} == {"pass"}, said
+    assert said["backtest"][1]["folds"] == 2
+    assert said["latency"][1]["latency_p99_ms"] > said["latency"][1]["scoring_p99_ms"] > 0
     assert system.wait(system.live, "rest") == before
     system.write("conveyor.toml", good)
     system.push("Without it")  # what is live already: there is nothing to release

@@ -21,8 +21,9 @@ def check_gates(model: ModelConfig) -> Iterator[Problem]:
     yield from _metric((*at, model.metric), gates.metric)
     if gates.baseline:
         yield from choice((*at, "baseline", "beat"), "baseline", gates.baseline.beat, BASELINES)
-    if gates.latency_p99_ms:
-        yield from at_least((*at, "latency_p99_ms", "max"), gates.latency_p99_ms.max, 0)
+    for key in ("latency_p99_ms", "memory_mb", "size_mb"):
+        if (cost := getattr(gates, key)) is not None:
+            yield from at_least((*at, key, "max"), cost.max, 0)
     yield from fraction((*at, "leak", "max_single_feature_auc"), gates.leak.max_single_feature_auc)
     yield from at_least((*at, "parity_tolerance"), gates.parity_tolerance, 0)
     yield from _also(at, model)

@@ -22,7 +22,7 @@ from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.delivery.step_files import StepFiles
 from conveyor.delivery.targets import server_for
 from conveyor.domain import gate, wire
-from conveyor.domain.evaluation import Backtest, Evaluation
+from conveyor.domain.evaluation import Backtest, Evaluation, Served
 from conveyor.domain.form import FILES, MANIFEST, artifact_of, form_of
 from conveyor.domain.gates.decide import decide
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
@@ -30,7 +30,7 @@ from conveyor.domain.plan import edges_of
 from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, Step
-from conveyor.domain.step import BacktestSpec, EvaluateSpec, LiveModel, StepSpec, TrainingReport, TrainSpec
+from conveyor.domain.step import BacktestSpec, EvaluateSpec, LiveModel, MeasureSpec, StepSpec, TrainingReport, TrainSpec
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.source import code_digest
 from conveyor.engine.context import Context
@@ -41,7 +41,7 @@ from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
-TRAIN, EVALUATE, VERIFY, BACKTEST = "train", "evaluate", "verify", "backtest"
+TRAIN, EVALUATE, VERIFY, MEASURE, BACKTEST = "train", "evaluate", "verify", "measure", "backtest"
 
 
 def new_run(
@@ -63,6 +63,8 @@ def new_run(
     steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
     steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
     steps.append(Step(VERIFY, needs=(EVALUATE,), timeout=timedelta(minutes=2)))
+    if model.gates.costs:
+        steps.append(Step(MEASURE, needs=(VERIFY,), timeout=timedelta(minutes=10)))
     if model.backtest.folds:
         steps.append(Step(BACKTEST, needs=before, timeout=model.timeout * model.backtest.folds))
     return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
@@ -101,6 +103,8 @@ class TrainRecipe:
             return self._evaluate(run, build, model, job)
         if step.name == VERIFY:
             return self._verify(run, build, model, job)
+        if step.name == MEASURE:
+            return self._measure(run, build, model, job)
         return self._step(run, build, step.name, inputs, job)
 
     def complete(self, run: Run, tx: Transaction) -> Run:
@@ -115,6 +119,9 @@ class TrainRecipe:
         if model.backtest.folds:
             earlier = run.step(BACKTEST).outputs["backtest.json"]
             evaluation = replace(evaluation, backtest=wire.from_json(context.objects.get(earlier), Backtest))
+        if model.gates.costs:
+            measured = run.step(MEASURE).outputs["served.json"]
+            evaluation = replace(evaluation, served=wire.from_json(context.objects.get(measured), Served))
         banned = tuple(column for data in datasets_of(build.config, model.inputs) for column in data.banned)
         verdicts = decide(model.gates, evaluation, banned, manifest.signature.features)
         passed = gate.passed(verdicts)
@@ -341,3 +348,19 @@ class TrainRecipe:
         how = wire.to_json(replace(spec, candidate="", holdout="", training="", live=None)).decode()
         key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how, code)
         return self._python(build, "evaluate", job, spec, key)
+
+    def _measure(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
+        """The version in the model server, by the Python that a rollout would serve it with."""
+        artifact = artifact_of(run.step(TRAIN).outputs)
+        folder = job / "candidate"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, digest in artifact.items():
+            shutil.copyfile(self._context.objects.path(digest), folder / name)
+        server = server_for(self._context.settings, build, model.name, artifact)
+        return Command(
+            argv=(server.python, "-m", "conveyor.serving.measure", str(job / SPEC), str(job / OUT)),
+            cwd=server.cwd,
+            env=dict(server.env),
+            key=cache_key("measure", " ".join(artifact.values()), build.environment, {}, []),
+            spec=wire.to_json(MeasureSpec(str(folder), model.trusted)),
+        )

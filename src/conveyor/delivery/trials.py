@@ -28,7 +28,7 @@ def new_run(id_: str, build: Build, sweep: Sweep, number: int, params: dict[str,
     model = build.config.models[sweep.config.model]
     whole = train.new_run(id_, build, model, sweep.data, "sweep", f"trial {number} of sweep {sweep.id}", now)
     given = {**whole.params, "given": params, "sweep": sweep.id, "trial": number}
-    apart = (train.EVALUATE, train.VERIFY, train.BACKTEST)
+    apart = (train.EVALUATE, train.VERIFY, train.MEASURE, train.BACKTEST)
     steps = tuple(step for step in whole.steps if step.name not in apart)
     return replace(whole, kind=KIND, params=given, steps=steps)
 

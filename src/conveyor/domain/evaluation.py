@@ -85,6 +85,17 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """What a version costs in the model server: requests of one row, peak memory, bytes of its artifact."""
+
+    latency_p50_ms: float
+    latency_p99_ms: float
+    memory_mb: float
+    size_mb: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A training as of an earlier time: trained on (after, trained_until], judged on rows up to `until`.
 
@@ -118,7 +129,7 @@ class Evaluation:
     rows: int
     positives: int
     metrics: dict[str, float]
-    latency_p99_ms: float | None
+    latency_p99_ms: float | None  # of scoring one row, without a server
     single_feature_auc: dict[str, float]
     parity_max_abs_difference: float | None
     nonfinite_outputs: int
@@ -134,3 +145,4 @@ class Evaluation:
     twice_max_abs_difference: float | None = None
     unlabelled: int = 0  # rows in the holdout's time that have no label
     backtest: Backtest | None = None
+    served: Served | None = None

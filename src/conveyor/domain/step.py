@@ -158,6 +158,17 @@ class EvaluateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureSpec:
+    """`OUT/served.json` gets a conveyor.domain.evaluation.Served."""
+
+    artifact: str  # folder of the files that a model server needs
+    trusted: tuple[str, ...] = ()
+    calls: int = 300
+    seed: int = 0
+    start_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class IngestFile:
     """`path` is where the bytes are (it may be an object without suffix); `name` tells the format by its suffix."""
 

@@ -29,7 +29,9 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyGate:
+class CostGate:
+    """What serving may cost at most: milliseconds, or megabytes."""
+
     max: float
 
 
@@ -95,7 +97,9 @@ class BacktestGate:
 @dataclass(frozen=True, slots=True)
 class GatesConfig:
     metric: MetricGate = MetricGate()
-    latency_p99_ms: LatencyGate | None = None
+    latency_p99_ms: CostGate | None = None
+    memory_mb: CostGate | None = None
+    size_mb: CostGate | None = None
     baseline: BaselineGate | None = None
     leak: LeakGate = LeakGate()
     parity_tolerance: float = 1e-4
@@ -107,3 +111,8 @@ class GatesConfig:
     reproducible: ReproducibleGate | None = None
     maturity: MaturityGate | None = None
     backtest: BacktestGate | None = None
+
+    @property
+    def costs(self) -> bool:
+        """Whether a gate asks for a measurement in the model server."""
+        return any(gate is not None for gate in (self.latency_p99_ms, self.memory_mb, self.size_mb))

@@ -26,6 +26,10 @@ def decide(
         verdicts.append(versus_live(gates.metric, evaluation))
     if gates.latency_p99_ms is not None:
         verdicts.append(serving.latency(gates.latency_p99_ms, evaluation))
+    if gates.memory_mb is not None:
+        verdicts.append(serving.memory(gates.memory_mb, evaluation))
+    if gates.size_mb is not None:
+        verdicts.append(serving.size(gates.size_mb, evaluation))
     if gates.baseline is not None:
         verdicts.append(quality.baseline(gates.baseline, evaluation))
     verdicts += [quality.further(name, bound, evaluation) for name, bound in gates.also.items()]
