@@ -44,11 +44,11 @@ def parity(tolerance: float, evaluation: Evaluation) -> Verdict:
         return Verdict(
             "parity",
             Outcome.PASS,
-            f"The ONNX form differs from the native model by at most {value:.2g} (tolerance {tolerance:g}).",
+            f"The kept form differs from the native model by at most {value:.2g} (tolerance {tolerance:g}).",
             figures,
         )
     message = (
-        f"The ONNX form differs from the native model by up to {value:.4g}, over the tolerance of {tolerance:g}. "
+        f"The kept form differs from the native model by up to {value:.4g}, over the tolerance of {tolerance:g}. "
         "Often a split threshold that float32 cannot tell apart: round the features, or raise gates.parity_tolerance."
     )
     return Verdict("parity", Outcome.FAIL, message, figures)
