@@ -7,6 +7,7 @@ from typing import Any
 
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.tracked import Point
 
 Spec = dict[str, Any]
 
@@ -85,6 +86,30 @@ def drift_chart(windows: Sequence[Window], limit: float = 0.25) -> Spec:
     rule = {"data": {"values": [{"limit": limit}]}, "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#888"}}
     lines = {"data": {"values": rows}, "mark": {"type": "line", "point": True}, "encoding": encoding}
     return _chart([lines, {**rule, "encoding": {"y": {"field": "limit", "type": "quantitative"}}}])
+
+
+def curve_chart(name: str, curves: Mapping[str, Sequence[Point]]) -> Spec:
+    """A metric over its steps, a line for each run; what is no number is left out."""
+    rows = [
+        {"run": run, "step": point.step, "value": point.value}
+        for run, points in curves.items()
+        for point in points
+        if not isinstance(point.value, str)
+    ]
+    runs = list(curves)
+    encoding = {
+        "x": {"field": "step", "type": "quantitative", "title": "step"},
+        "y": {"field": "value", "type": "quantitative", "title": name, "scale": {"zero": False}},
+        "color": {
+            "field": "run",
+            "type": "nominal",
+            "title": None,
+            "scale": {"domain": runs, "range": [PALETTE[place % len(PALETTE)] for place in range(len(runs))]},
+            "legend": {"orient": "bottom", "labelLimit": 260} if len(runs) > 1 else None,
+        },
+        "tooltip": [_tip("run"), _tip("step", "quantitative"), _tip("value", "quantitative")],
+    }
+    return _chart([{"data": {"values": rows}, "mark": {"type": "line", "point": len(rows) < 80}, "encoding": encoding}])
 
 
 def weekly_chart(weeks: Sequence[Mapping[str, Any]], metric: str = "average precision") -> Spec:

@@ -22,6 +22,8 @@ from conveyor.web import board
 from conveyor.web.auth import Guard
 from conveyor.web.bundle import Bundle
 from conveyor.web.gatekeeping import Render, page_route, signed_in
+from conveyor.web.mlflow.tracked import Tracked
+from conveyor.web.pages_tracked import tracked_pages
 
 _UI = Path(__file__).parent / "ui"
 _STATIC = {"conveyor.css": "text/css", "conveyor.js": "text/javascript"}
@@ -29,7 +31,7 @@ _FOREVER = "private, max-age=31536000, immutable"
 _MAX_FORM = 4096
 
 
-def pages(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
+def pages(desk: Desk, guard: Guard, settings: Settings, tracked: Tracked | None = None) -> APIRouter:
     """`/` and all pages that it links to; each needs the token, the sign-in page and its style do not."""
     bundle = Bundle(settings.home / "cache")
     render = _renderer(settings, bundle)
@@ -41,6 +43,8 @@ def pages(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     _models(router, desk, render, inside)
     _releases(router, desk, render, inside)
     _files(router, bundle, inside)
+    if tracked is not None:
+        tracked_pages(router, tracked, render, inside)
     return router
 
 

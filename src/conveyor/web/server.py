@@ -22,6 +22,7 @@ from conveyor.web.hooks import hooks
 from conveyor.web.metrics import metrics
 from conveyor.web.mlflow.application import Mlflow
 from conveyor.web.mlflow.service import Service
+from conveyor.web.mlflow.tracked import Tracked
 from conveyor.web.pages import pages
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def application(
     app.include_router(api(desk, guard, settings))
     app.include_router(hooks(desk, guard))
     app.include_router(git(settings, guard, poke))
-    app.include_router(pages(desk, guard, settings))
+    app.include_router(pages(desk, guard, settings, Tracked(tracking) if tracking is not None else None))
     app.include_router(metrics(desk))
     _errors(app)
     _headers(app)
