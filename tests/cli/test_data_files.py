@@ -92,6 +92,14 @@ def test_a_declared_table_is_still_a_table(place: Path) -> None:
     assert (place / ".conveyor" / "data" / "head" / "shop" / "images").exists()
 
 
+def test_what_was_there_before_it_was_declared_is_not_added_to_unseen(place: Path) -> None:
+    data(place, "add", "images", "images")
+    (place / "conveyor.toml").write_text('[project]\nname = "shop"\n[data.images]\nkind = "files"\n')
+    assert "--project shop, whose trainings see it" in data(place, "add", "images", "images", code=1)
+    assert data(place, "add", "images", "images", "--project", "shop").startswith("images v1: 3 files")
+    assert "nothing changed since v1" in data(place, "add", "images", "images", "--project", "default")
+
+
 def test_a_slip_of_the_pen_makes_no_dataset(place: Path) -> None:
     (place / "conveyor.toml").write_text(
         '[project]\nname = "shop"\n[data.transactions]\n[data.photos]\nkind = "files"\n'

@@ -69,6 +69,8 @@ def find(text: str, project: str = "", *, make: bool = False, meant: bool = Fals
         names = ", ".join(f"{each[0]}/{each[1]}" for each in known)
         raise Conflict(f"several projects have a dataset {reference.name}", hint=f"Say which: {names}.")
     if known:
+        if make and not project and known[0][0] == _DEFAULT_PROJECT:
+            _refuse_elsewhere(reference.name)
         return Dataset(store, reference, *known[0])
     if not make:
         others = ", ".join(name for _, name in store.versions.datasets()) or "none yet"
@@ -88,6 +90,18 @@ def find(text: str, project: str = "", *, make: bool = False, meant: bool = Fals
         _refuse_near(reference.name, declared)
     project = project or (owners[0] if owners else "") or _project_here() or _DEFAULT_PROJECT
     return Dataset(store, reference, project, reference.name)
+
+
+def _refuse_elsewhere(name: str) -> None:
+    """What was there before a project declared it would go on to be added where no training looks."""
+    owners = sorted(
+        {each.project for each in declared_here() if (each.name, each.kind) == (name, "files")} - {_DEFAULT_PROJECT}
+    )
+    if owners:
+        raise Conflict(
+            f"{_DEFAULT_PROJECT}/{name} is there already, and the project {owners[0]} declares {name} too",
+            hint=f"Say which: --project {owners[0]}, whose trainings see it, or --project {_DEFAULT_PROJECT}.",
+        )
 
 
 def _refuse_near(name: str, declared: Collection[Declared]) -> None:
