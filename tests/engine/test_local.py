@@ -184,6 +184,27 @@ def test_failures_retries_timeouts_and_what_is_wrong(tmp_path: Path) -> None:
     assert "no conveyor.toml or dvc.yaml" in Place(tmp_path.parent / "bare").run(code=1)
 
 
+def test_ctrl_c_ends_commands_and_functions_at_once(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.write(
+        flow__py="import time\n\ndef nap():\n    open('napping', 'w').close()\n    time.sleep(60)\n",
+        conveyor__toml="""
+        [project]
+        name = "slow"
+        [step.nap]
+        run = "flow:nap"
+        [step.sleep]
+        command = "touch sleeping; exec sleep 60"
+        """,
+    )
+    run = subprocess.Popen([CONVEYOR, "run"], cwd=tmp_path, env=place.env, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / name).exists() for name in ("napping", "sleeping")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=30) == 130
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found again by /proc")
 def test_a_run_that_was_killed_leaves_nothing_running_and_is_carried_on(tmp_path: Path) -> None:
     place = Place(tmp_path)

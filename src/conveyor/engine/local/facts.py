@@ -88,7 +88,7 @@ def content_of(reference: str, past: Past | None) -> str:
     if reference.startswith("data."):
         raise Conflict(
             f"{reference} is kept by a Conveyor, and this run is in a working folder",
-            hint="Run it there: `conveyor run --server`.",
+            hint="Steps that read datasets run there, before a training (`conveyor model retrain`); here, use `deps`.",
         )
     if past is None:
         return ""

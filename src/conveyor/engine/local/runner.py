@@ -102,9 +102,10 @@ class Runner:
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     done[flying.pop(future).name] = future.result()
         finally:
-            if flying:
+            if flying:  # Ctrl-C, or a fault of ours: nothing is left running
                 self._groups.end_all()
-            pool.shutdown()
+                self._work.close()
+            pool.shutdown(cancel_futures=True)
             self._work.close()
         left = [StepOutcome(name, Verdict.RUN, skipped=True) for name in waiting]
         return [done[name] for name in names if name in done] + left

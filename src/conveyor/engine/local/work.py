@@ -44,6 +44,8 @@ class Work:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         for number in range(1 + step.retries):
+            if self._groups.stopping:
+                raise StepFailed(f"step {step.name}: interrupted", hint="Run it again; what was done is kept.")
             scratch = self._state / "work" / str(next(self._numbers))
             self._outputs.clear(step)
             try:
