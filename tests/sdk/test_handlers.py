@@ -204,14 +204,14 @@ def test_a_python_object_is_served_by_its_own_environment(data: dict[str, Path],
     command = [sys.executable, "-m", "conveyor.serving", "--artifact", str(tmp_path / "artifact"), "--name", "fraud"]
     command += ["--version", "1", "--port", str(port), "--observations", str(tmp_path / "observations")]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert refused.returncode == 1
     assert "cards.frameworks.Rule, which the project does not trust" in refused.stderr
 
     trust = ["--trust", "cards.frameworks.Rule"]
     server = subprocess.Popen([*command, *trust], env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        address, deadline = f"http://127.0.0.1:{port}/v2/models/fraud", time.monotonic() + 30
+        address, deadline = f"http://127.0.0.1:{port}/v2/models/fraud", time.monotonic() + 120
         while True:
             assert server.poll() is None, server.communicate()[1]
             try:
