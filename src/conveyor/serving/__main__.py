@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from conveyor.errors import ConveyorError
 from conveyor.serving import digests
+from conveyor.serving.bulk import Limits
 from conveyor.serving.server import MAX_BODY_BYTES, serve
 
 
@@ -33,6 +35,13 @@ def main() -> int:
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
     parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
     parser.add_argument("--digest", action="append", default=[], metavar="FILE=BLAKE3", help="what was signed")
+    usual = Limits()
+    parser.add_argument(
+        "--max-waiting", type=int, default=usual.waiting, help="large requests, the next gets 429 (default %(default)s)"
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=usual.seconds, help="seconds for a request (default %(default)s)"
+    )
     given = parser.parse_args()
     try:
         digests.verify(given.artifact, digests.parsed(given.digest))
@@ -46,6 +55,7 @@ def main() -> int:
             max_body=given.max_body,
             trusted=tuple(given.trust),
             socket=given.socket,
+            limits=replace(usual, waiting=given.max_waiting, seconds=given.time_limit),
         )
     except ConveyorError as error:
         print(f"conveyor.serving: {error.message}\n  {error.hint}", file=sys.stderr)

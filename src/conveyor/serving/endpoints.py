@@ -1,19 +1,21 @@
-"""The model server's surface: Open Inference Protocol v2, `/livez /readyz /metrics`; each request to its answer."""
+"""The model server's surface: Open Inference Protocol v2, MLflow's scoring, `/livez /readyz /metrics`; each request to
+its answer."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 import traceback
-from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from conveyor import __version__
 from conveyor.domain import wire
 from conveyor.domain.form import ONNX
 from conveyor.domain.model import Signature
-from conveyor.errors import ConveyorError, NotFound
+from conveyor.errors import ConveyorError, InputRejected, NotFound
+from conveyor.serving import binary
+from conveyor.serving.bulk import Bulk, Limits, too_slow
 from conveyor.serving.http import Request, Response
 from conveyor.serving.inference import Answer, Inference
 from conveyor.serving.log import ObservationWriter
@@ -22,10 +24,14 @@ from conveyor.serving.model import LoadedModel
 from conveyor.serving.protocol import encode
 
 INLINE_BYTES = 32 * 1024  # bodies over this are worked in a thread, so that health checks and single rows go on
-BATCH_THREADS = 2
+INLINE_BINARY_BYTES = 4 * 1024  # a body of bytes holds several times the rows
 MARK_HEADER = b"x-conveyor-mark"
 SHADOW_HOST = b"-shadow"  # what Envoy puts behind the host name of a mirrored request
 _PLATFORMS = {ONNX: "onnx_onnxv1"}
+_EXTENSIONS = ("model_list", "model_repository", "binary_tensor_data")
+REPOSITORY_INDEX = "/v2/repository/index"  # asked by POST
+_PLAIN = frozenset({"/ping", "/health", "/version"})  # what an MLflow client asks
+Work = Callable[..., Answer]  # (body, *, at, mark, length)
 _JSON = b"content-type: application/json\r\n"
 _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 
@@ -33,68 +39,88 @@ _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 class Endpoints:
     """Answers requests for one model; never raises."""
 
-    def __init__(self, model: LoadedModel, log: ObservationWriter) -> None:
+    def __init__(self, model: LoadedModel, log: ObservationWriter, limits: Limits) -> None:
         self._model = model
         self._log = log
-        self._inference = Inference(model)
+        self._limits = limits
+        self._bulk = Bulk(limits)
         self._metrics = Metrics(model=model.name, version=model.version, rules=model.manifest.rules)
-        self._threads = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
         self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
         self._headers = _JSON + self._served_by
         bases = (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}")
-        self._infer_paths = frozenset(f"{base}/infer" for base in bases)
+        inference = Inference(model)
+        self._works: dict[str, Work] = {f"{base}/infer": inference.answer for base in bases}
+        self._works |= {f"{base}/invocations": inference.invoke for base in (*bases, "")}
         self._pages = _pages(model, bases)
+        self._index = encode([{"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}])
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """Small inference requests and all else are answered at once, large ones by an awaitable."""
-        if request.path not in self._infer_paths or request.method != "POST":
+        work = self._works.get(request.path)
+        if work is None or request.method != "POST":
             return self._page(request)
-        if len(request.body) > INLINE_BYTES:
-            return self._infer_apart(request)
+        size = len(request.body)
+        if size > INLINE_BYTES or (size > INLINE_BINARY_BYTES and binary.HEADER in request.headers):
+            return self._apart(request, work)
         begun = time.perf_counter()
-        return self._settle(begun, self._score(request))
+        return self._settle(begun, self._score(request, work))
 
     def refuse(self, status: int, reason: str) -> Response:
         """The answer to a request that was not read to its end."""
         self._metrics.answered(status, 0, 0.0)
         return Response(status, encode({"error": reason}), self._headers)
 
-    async def _infer_apart(self, request: Request) -> Response:
+    async def _apart(self, request: Request, work: Work) -> Response:
         begun = time.perf_counter()
-        scored = await asyncio.get_running_loop().run_in_executor(self._threads, self._score, request)
+        until = begun + self._limits.seconds
+        try:
+            scored = await self._bulk.run(len(request.body), partial(self._score, request, work, until))
+        except ConveyorError as error:
+            scored = error
         return self._settle(begun, scored)
 
-    def _score(self, request: Request) -> tuple[int, Answer | None, bytes]:
-        """HTTP status, what was scored, the body. Runs on any thread. What is answered is in the log before."""
+    def _score(self, request: Request, work: Work, until: float | None = None) -> Answer | ConveyorError:
+        """Runs on any thread. What is answered is in the log before; after `until` nobody waits for an answer."""
         try:
-            answer = self._inference.answer(request.body, at=time.time(), mark=_mark(request))
+            length = request.headers.get(binary.HEADER)
+            answer = work(request.body, at=time.time(), mark=_mark(request), length=length)
+            if until is not None and time.perf_counter() > until:
+                return too_slow(self._limits.seconds)
             self._log.append(answer.prediction)
+        except InputRejected as error:
+            return _explained(error, request)
         except ConveyorError as error:
-            return _status(error), None, _reason(error)
+            return error
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            return 500, None, encode({"error": "the model server failed on this request; its log says why"})
-        return 200, answer, answer.body
+            return ConveyorError("the model server failed on this request", hint="its log says why")
+        return answer
 
-    def _settle(self, begun: float, scored: tuple[int, Answer | None, bytes]) -> Response:
-        status, answer, body = scored
-        rows = answer.prediction.rows if answer else 0
-        self._metrics.answered(status, rows, time.perf_counter() - begun)
-        if answer and answer.skew:
-            self._metrics.skewed(answer.skew)
-        return Response(status, body, self._headers)
+    def _settle(self, begun: float, scored: Answer | ConveyorError) -> Response:
+        if isinstance(scored, ConveyorError):
+            status = _status(scored)
+            self._metrics.answered(status, 0, time.perf_counter() - begun)
+            again = f"retry-after: {scored.retry_after}\r\n".encode() if scored.retry_after else b""
+            return Response(status, _reason(scored), self._headers + again)
+        self._metrics.answered(200, scored.prediction.rows, time.perf_counter() - begun)
+        if scored.skew:
+            self._metrics.skewed(scored.skew)
+        headers = scored.header + self._served_by if scored.header else self._headers
+        return Response(200, scored.body, headers)
 
     def _page(self, request: Request) -> Response:
         path, metrics = request.path, request.path == "/metrics"
+        if path == REPOSITORY_INDEX and request.method == "POST":
+            return Response(200, self._index, self._headers)
         body = self._metrics_text() if metrics else self._pages.get(path)
-        if body is None and path not in self._infer_paths:
+        if body is None and path not in self._works and path != REPOSITORY_INDEX:
             error = NotFound(f"no {path} on this server", hint=self._where(path))
             return Response(_status(error), _reason(error), self._headers)
         if body is None or request.method not in ("GET", "HEAD"):
             allowed = "GET" if body is not None else "POST"
             reason = encode({"error": f"{request.method} is not known at {path}; send {allowed}"})
             return Response(405, reason, self._headers + f"allow: {allowed}\r\n".encode())
-        return Response(200, body, (_TEXT if metrics else _JSON) + self._served_by)
+        return Response(200, body, (_TEXT if metrics or path in _PLAIN else _JSON) + self._served_by)
 
     def _where(self, path: str) -> str:
         here = f"model '{self._model.name}' version {self._model.version}"
@@ -118,6 +144,16 @@ def _status(error: ConveyorError) -> int:
 
 def _reason(error: ConveyorError) -> bytes:
     return encode({"error": f"{error.message}; {error.hint}" if error.hint else error.message})
+
+
+def _explained(error: InputRejected, request: Request) -> InputRejected:
+    """The same refusal, or the likely cause of it when the body is of a kind that is not read."""
+    encoding = request.headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if encoding != "identity":
+        return InputRejected(f"the body is encoded as '{encoding}'", hint="send it as it is, not compressed")
+    if request.headers.get(b"content-type", b"").startswith(b"text/csv"):
+        return InputRejected("the body is CSV", hint="send JSON, and the content type application/json")
+    return error
 
 
 def _mark(request: Request) -> str:
@@ -144,7 +180,7 @@ def _pages(model: LoadedModel, bases: tuple[str, ...]) -> dict[str, bytes]:
         "parameters": _parameters(model.manifest.signature),
     }
     static: dict[str, object] = {
-        "/v2": {"name": "conveyor", "version": __version__, "extensions": ["model_list"]},
+        "/v2": {"name": "conveyor", "version": __version__, "extensions": list(_EXTENSIONS)},
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
         "/livez": {"live": True},
@@ -154,4 +190,5 @@ def _pages(model: LoadedModel, bases: tuple[str, ...]) -> dict[str, bytes]:
     for base in bases:
         static[base] = metadata
         static[f"{base}/ready"] = {"name": model.name, "ready": True}
-    return {path: encode(value) for path, value in static.items()}
+    pages = {path: encode(value) for path, value in static.items()}
+    return pages | {"/ping": b"\n", "/health": b"\n", "/version": __version__.encode()}

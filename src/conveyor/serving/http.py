@@ -56,6 +56,14 @@ class Connections:
         for connection in tuple(self.open):
             connection.end_if_idle()
 
+    async def watch(self, seconds: float) -> None:
+        """Refuses requests that take longer to arrive, until it is cancelled; it looks a few times in that while."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(min(5.0, seconds / 4))
+            for connection in tuple(self.open):
+                connection.end_if_late(clock(), seconds)
+
 
 class Connection(asyncio.Protocol):
     """One client. Requests are answered in order; while one is worked in a thread, no more is read."""
@@ -80,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._head_size = 0
         self._in_head = True
+        self._since = 0.0  # when the watch first saw this request unfinished
 
     # What asyncio calls
 
@@ -162,6 +171,15 @@ class Connection(asyncio.Protocol):
     def end_if_idle(self) -> None:
         if not (self._begun or self._busy or self._ready):
             self._transport.close()
+
+    def end_if_late(self, now: float, seconds: float) -> None:
+        """`now`: the event loop's clock."""
+        if not self._begun or self._busy or self._refused:
+            self._since = 0.0
+        elif not self._since:
+            self._since = now
+        elif now - self._since > seconds:
+            self._turn_away(408, f"the request did not arrive within {seconds:g} s; send it again, or fewer rows")
 
     def _work(self) -> None:
         while self._ready and not self._busy and not self._choked:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from conveyor.errors import Conflict, Refused
+from conveyor.serving.bulk import Limits
 from conveyor.serving.endpoints import Endpoints
 from conveyor.serving.http import Connection, Connections
 from conveyor.serving.log import ObservationWriter
@@ -35,6 +36,7 @@ def serve(
     max_body: int = MAX_BODY_BYTES,
     trusted: tuple[str, ...] = (),
     socket: Path | None = None,
+    limits: Limits,
 ) -> None:
     """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it.
 
@@ -50,12 +52,14 @@ def serve(
     gc.freeze()  # the model and the modules stay for the process's life; no collection need walk them
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_serve(Endpoints(model, log), host, port, max_body, socket))
+            runner.run(_serve(Endpoints(model, log, limits), host, port, max_body, socket, limits.seconds))
     finally:
         log.close()
 
 
-async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int, socket: Path | None) -> None:
+async def _serve(
+    endpoints: Endpoints, host: str, port: int, max_body: int, socket: Path | None, seconds: float
+) -> None:
     loop = asyncio.get_running_loop()
     connections = Connections()
 
@@ -76,6 +80,7 @@ async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int, sock
             listeners.append(await loop.create_unix_server(connection, socket, backlog=BACKLOG))
         except OSError as error:
             raise Conflict(f"{socket} cannot be bound: {error}", hint="give another --socket") from error
+    watch = asyncio.create_task(connections.watch(seconds))
     await stopping.wait()
     for listener in listeners:
         listener.close()
@@ -87,3 +92,4 @@ async def _serve(endpoints: Endpoints, host: str, port: int, max_body: int, sock
     except TimeoutError:
         left = len(connections.open)
         print(f"conveyor.serving: {left} requests still open after {DRAIN_SECONDS:g} s, left", file=sys.stderr)
+    watch.cancel()

@@ -1,4 +1,4 @@
-"""Decoding one tensor's JSON data, by its datatype; flat or nested by one level, row-major."""
+"""Decoding one tensor's data, by its datatype: JSON, flat or nested by one level, or bytes; row-major."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from conveyor.errors import InputRejected
+from conveyor.serving import binary
 from conveyor.serving.protocol import InputTensor
+
+Values = list[Any] | NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ NUMBERS: dict[str, _Reader] = {
 ANY: dict[str, _Reader] = {**NUMBERS, "BYTES": _reader(str)}
 
 
-def values(tensor: InputTensor, readers: dict[str, _Reader], rows: int, width: int) -> list[Any]:
+def values(tensor: InputTensor, readers: dict[str, _Reader], rows: int, width: int) -> Values:
     """The tensor's `rows * width` values, row-major. Raises InputRejected, naming the tensor and what is wrong."""
     reader = readers.get(tensor.datatype)
     if reader is None:
@@ -45,12 +49,14 @@ def values(tensor: InputTensor, readers: dict[str, _Reader], rows: int, width: i
         raise InputRejected(
             f"tensor '{tensor.name}' has datatype '{tensor.datatype}'", hint=f"send one of {', '.join(known)}"
         )
+    if tensor.parameters is not None and tensor.binary:
+        return binary.read(tensor, rows * width)
     raw = memoryview(tensor.data)
     if not raw:
         raise InputRejected(f"tensor '{tensor.name}' has no data", hint='send its values as JSON in "data"')
     try:
         found = _flatten(tensor, reader.nested.decode(raw), width) if _nested(raw) else reader.flat.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputRejected(
             f"tensor '{tensor.name}' of datatype {tensor.datatype}: {error}",
             hint="every value must be given and have the tensor's datatype",
