@@ -5,9 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
+import yaml
+
 from .system import MODEL, NAME, System
+
+
+def http(system: System, path: str) -> str:
+    request = urllib.request.Request(
+        system.settings.api_url + path, headers={"authorization": f"Bearer {system.token}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return str(answer.read().decode())
 
 
 def test_a_live_version_is_verified_explained_and_reproduced(system: System) -> None:
@@ -36,6 +47,25 @@ def test_a_live_version_is_verified_explained_and_reproduced(system: System) -> 
         assert word in told
     assert "it is the one" in run("model", "aliases", MODEL)
     run("model", "alias", MODEL, "champion", "--remove")
+
+    place = system.root / "exported"
+    run("model", "export", MODEL, str(live), str(place))
+    svgs = {"calibration.svg", "precision_recall.svg"}
+    kept = {"model.onnx", "model.json", "README.md", "provenance.dsse.json", "conveyor.pub", *svgs}
+    assert {path.name for path in place.iterdir()} == kept
+    _, header, text = (place / "README.md").read_text().split("---\n", 2)
+    meta = yaml.safe_load(header)
+    assert meta["pipeline_tag"] == "tabular-classification"
+    assert {m["type"] for m in meta["model-index"][0]["results"][0]["metrics"]} >= {"roc_auc", "average_precision"}
+    for word in ("## Intended use", "## Gates", "![Calibration", "| metric | pass |"):
+        assert word in text
+    assert "<svg" in (place / "calibration.svg").read_text()
+    assert run("model", "card", MODEL).startswith("---\n")
+    page = http(system, f"/models/{NAME}/{MODEL}/cards/{live}")
+    assert "/cards/1/calibration.svg" in page
+    assert "<svg" in http(system, f"/models/{NAME}/{MODEL}/cards/{live}/calibration.svg")
+    check = [sys.executable, "-m", "conveyor.serving.check", "--artifact", str(place), "--name", MODEL]
+    assert subprocess.run(check, capture_output=True, text=True, check=True).stdout.startswith("loaded and scored")
 
     before = system.client.model_versions(NAME, MODEL)
     assert f"{one} was trained again: every byte of its artifact is the same." in run("reproduce", f"{MODEL}@{live}")

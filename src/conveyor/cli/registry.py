@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +14,7 @@ import typer
 from conveyor.cli import lifecycle
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests
+from conveyor.errors import InputRejected
 
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,6 +31,8 @@ def add(app: typer.Typer) -> None:
         ("rm", remove),
         ("verify", verify),
         ("provenance", provenance),
+        ("card", card),
+        ("export", export),
     ):
         app.command(name)(command)
 
@@ -155,6 +162,41 @@ def provenance(
     client = lifecycle.client()
     raw = client.provenance_key() if key else client.provenance(client.project(project), name, version)
     say(raw.decode().rstrip())
+
+
+def card(
+    name: str,
+    version: Annotated[str, typer.Argument(help="A number or an alias.")] = "latest",
+    project: Project = "",
+) -> None:
+    """The model card, in Markdown with a Hugging Face header. Example: conveyor model card fraud > README.md"""
+    client = lifecycle.client()
+    say(client.model_card(client.project(project), name, version).rstrip())
+
+
+def export(
+    name: str,
+    version: Annotated[str, typer.Argument(help="A number or an alias.")],
+    target: Annotated[Path, typer.Argument(help="A file that ends with .zip, or a folder that is not there yet.")],
+    project: Project = "",
+) -> None:
+    """Artifact, card, plots and signed provenance, to be served or scored elsewhere.
+
+    Example: conveyor model export fraud 3 fraud-3
+    """
+    client = lifecycle.client()
+    project = client.project(project)
+    if target.exists():
+        raise InputRejected(f"{target} is there already", hint="Name another place, or remove that one.")
+    with tempfile.TemporaryFile() as file:
+        client.export_model(project, name, version, file)
+        file.seek(0)
+        if target.suffix == ".zip":
+            with target.open("wb") as kept:
+                shutil.copyfileobj(file, kept)
+        else:
+            zipfile.ZipFile(file).extractall(target)
+    say(f"{name} {version} is in {target}")
 
 
 def _at(version: int | None) -> str:

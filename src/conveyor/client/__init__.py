@@ -320,6 +320,20 @@ class Client(Transport):
     def provenance_key(self) -> bytes:
         return self._send("GET", "/v1/keys/provenance.pem")
 
+    def model_card(self, project: str, model: str, version: str = "latest") -> str:
+        """Markdown with the header that Hugging Face reads."""
+        return self._send("GET", f"{model_path(project, model)}/versions/{quote(version)}/card.md").decode()
+
+    def export_model(self, project: str, model: str, version: str, target: BinaryIO) -> None:
+        """A zip with the artifact, its card, its provenance and the key that proves it."""
+        path = f"{model_path(project, model)}/versions/{quote(version)}/export.zip"
+        with self._asked("GET", path) as response:
+            while chunk := response.read(_CHUNK):
+                try:
+                    target.write(chunk)
+                except OSError as error:
+                    raise NoSpace(f"the export could not be kept: {error.strerror}", hint="Free some space.") from error
+
     def reproduce(self, project: str, model: str, version: str = "latest") -> Message:
         """Its run's result is a Reproduction."""
         return self._decode(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from conveyor.delivery import aliases, attest, promotion, removal, reproduce, verification
+from conveyor.delivery import aliases, attest, export, promotion, removal, reproduce, verification
 from conveyor.domain import requests
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.registry import ComparedVersions, compare, environment_of, reserved, unfit_alias
@@ -98,6 +101,26 @@ class RegistryDesk:
             tx.append(self._context.event("run.started", f"run/{run.id}", project, kind=run.kind, about=run.subject))
         self._poke()
         return Message(f"{found.id} is trained again (run {run.id})", run.id)
+
+    def card(self, project: str, model: str, version: str) -> str:
+        """The model card, in Markdown."""
+        return export.markdown(self._context, self.version(project, model, version))
+
+    def plots(self, project: str, model: str, version: str) -> dict[str, str]:
+        """The plots of the card, as SVG by name."""
+        return export.plots(self._context, self.version(project, model, version))
+
+    def export(self, project: str, model: str, version: str) -> Path:
+        """A zip of the version; whoever asked deletes it."""
+        found = self.version(project, model, version)
+        handle, path = tempfile.mkstemp(suffix=".zip", dir=self._context.settings.work)
+        os.close(handle)
+        try:
+            export.export(self._context, found, Path(path))
+        except BaseException:
+            Path(path).unlink()
+            raise
+        return Path(path)
 
     def verifications(self, project: str, model: str) -> list[Verification]:
         """What the last verification of each version found."""

@@ -168,6 +168,17 @@ class BacktestConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CardConfig:
+    """What a model card says that nobody but people know."""
+
+    use: str = ""
+    not_for: str = ""
+    limits: str = ""
+    license: str = ""
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """With k the newest known label's time, rows in (k - holdout - gap - window, k - holdout - gap] are trained on.
 
@@ -196,6 +207,7 @@ class ModelConfig:
     retrain: RetrainConfig = RetrainConfig()
     monitor: MonitorConfig = MonitorConfig()
     rollout: RolloutConfig = RolloutConfig()
+    card: CardConfig = CardConfig()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from conveyor.delivery.desk import Desk
 from conveyor.domain import requests
@@ -16,6 +18,14 @@ from conveyor.web.auth import Guard
 Body = Callable[[Request, type[Any]], Awaitable[Any]]
 Answer = Callable[..., Response]
 _BASE = "/projects/{project}/models/{model}"
+
+
+def _sent(path: Path) -> Iterator[bytes]:
+    """A file's bytes, once: it has no name any more when the first are sent (a server may send a named file later)."""
+    with path.open("rb") as file:
+        path.unlink()
+        while chunk := file.read(1 << 20):
+            yield chunk
 
 
 def models(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answer) -> None:
@@ -69,6 +79,15 @@ def models(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answ
     @router.get(version_)
     def version(project: str, model: str, version: str) -> Response:
         return answer(registry.version(project, model, version))
+
+    @router.get(version_ + "/card.md")
+    def card(project: str, model: str, version: str) -> Response:
+        return Response(registry.card(project, model, version), media_type="text/markdown; charset=utf-8")
+
+    @router.get(version_ + "/export.zip")
+    def export(project: str, model: str, version: str) -> Response:
+        path = registry.export(project, model, version)
+        return StreamingResponse(_sent(path), media_type="application/zip")
 
     @router.post(version_ + "/reproduce")
     def reproduce(project: str, model: str, version: str) -> Response:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from conveyor.config.settings import Settings
 from conveyor.delivery.desk import Desk
 from conveyor.domain import wire
+from conveyor.domain.card import PLOTS
 from conveyor.domain.events import CATALOGUE
 from conveyor.domain.run import Run
 from conveyor.errors import InputRejected, NotFound
@@ -136,6 +137,20 @@ def _models(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) ->
             decisions=desk.events(subject=subject, types=("governor.decided",), limit=30, newest=True),
             moves=desk.events(subject=subject, types=("model.alias_moved",), limit=30, newest=True),
         )
+
+    @router.get("/models/{project}/{model}/cards/{version}", dependencies=inside)
+    def card(project: str, model: str, version: str) -> Response:
+        found = desk.registry.version(project, model, version)
+        text = desk.registry.card(project, model, version)
+        plots = {name: PLOTS[name] for name in desk.registry.plots(project, model, version)}
+        return render("card.html", project=project, model=model, version=found.version, text=text, plots=plots)
+
+    @router.get("/models/{project}/{model}/cards/{version}/{plot}", dependencies=inside)
+    def plot(project: str, model: str, version: str, plot: str) -> Response:
+        found = desk.registry.plots(project, model, version).get(plot)
+        if found is None:
+            raise NotFound(f"there is no plot {plot[:80]!r} of {model}", hint="Its holdout is gone, or has no classes.")
+        return Response(found, media_type="image/svg+xml")
 
     @router.get("/live/charts/{project}/{model}", dependencies=inside)
     def charts(project: str, model: str) -> Response:
