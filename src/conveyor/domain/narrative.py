@@ -191,6 +191,13 @@ def _migrated(event: Event) -> str:
     return f"Release {data['release']} migrated {data['database']} of {_name(event)} in {data['seconds']} s, {kept}"
 
 
+def _swept(event: Event) -> str:
+    value, version = event.data["value"], event.data["version"]
+    best = "" if value is None else f"; the best trial reached {_figure(value)}"
+    made = f" and became version {version}" if version else ""
+    return f"The sweep {_name(event)} {event.data['state']}{best}{made}{_because(event, 'error')}"
+
+
 SENTENCES: dict[str, Told] = {
     "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
     "project.config_invalid": _invalid,
@@ -222,6 +229,13 @@ SENTENCES: dict[str, Told] = {
     "model.refused": _model_refused,
     "model.rejected": lambda e: f"Version {e.data['version']} of {_name(e)} failed in its rollout{_because(e)}",
     "model.alias_moved": _alias,
+    "model.promoted": lambda e: f"{_name(e)} v{e.data['version']} was promoted in {e.data['environment']}{_because(e)}",
+    "model.removed": lambda e: f"Version {e.data['version']} of {_name(e)} was removed{_because(e)}",
+    "model.damaged": lambda e: f"Version {e.data['version']} of {_name(e)} does not verify any more{_because(e)}",
+    "model.recovered": lambda e: f"Version {e.data['version']} of {_name(e)} verifies again",
+    "model.file_trusted": lambda e: f"{e.data['by']} trusts the pickle {e.data['digest'][:12]}{_because(e)}",
+    "sweep.started": lambda e: f"A sweep of {e.data['trials']} trials over {e.data['model']} began",
+    "sweep.ended": _swept,
     "build.rejected": lambda e: f"Build {_commit(e.data['build'])} failed in its rollout in {_name(e)}{_because(e)}",
     "release.created": _created,
     "release.waiting": lambda e: f"{_name(e)} has no next release yet{_because(e, 'waiting_for')}",
