@@ -22,9 +22,9 @@ from e2e.system import NAME, System
 from s3 import S3Server
 
 from conveyor.cli.demo.simulator import simulate
-from conveyor.domain import requests, wire
-from conveyor.domain.dataset import Manifest
+from conveyor.domain import requests
 from conveyor.errors import Overloaded, Unavailable
+from conveyor.stores import manifests
 from conveyor.stores.objects import Objects
 
 SEED = 20180401
@@ -266,7 +266,7 @@ def _rows(system: System, dataset: str, count: int, cache: Path) -> pl.DataFrame
     system.wait(all_there, f"{count:,} rows of {dataset}", 180)
     (newest,) = system.client.dataset_versions(NAME, dataset, 1)
     objects = Objects(str(system.settings.objects), cache)
-    manifest = wire.from_json(objects.get(newest.manifest), Manifest)
+    manifest = manifests.read(objects, newest.manifest)
     return pl.concat(pl.read_parquet(objects.path(part.digest)) for part in manifest.parts)
 
 
