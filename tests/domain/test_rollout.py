@@ -174,7 +174,8 @@ def test_a_failed_migration_aborts_before_anything_starts() -> None:
 
 def _canary(plan_: Plan, new: Counts, old: Counts, after: timedelta = timedelta(0), **more: int) -> Rollout:
     target = TargetSeen(2, 2, new=new, old=old, **more)
-    rollout = replace(_rollout(), phase=Phase.CANARY, started=NOW, warm=after >= WARM)
+    since = NOW if after >= WARM else None  # what is slow has been so for a while
+    rollout = replace(_rollout(), phase=Phase.CANARY, started=NOW, warm=after >= WARM, slow=since)
     return decide(rollout, plan_, Seen({"web": target}, routes_applied=True), NOW + after)
 
 
@@ -212,7 +213,11 @@ def test_a_version_ten_times_as_slow_is_given_up_and_one_a_little_slower_is_not(
     assert (warmed.phase, warmed.warm) == (Phase.CANARY, True), "what came before is not held against it later"
     for more, phase in (([4.0] * 30, Phase.CANARY), ([40.0] * 30, Phase.ABORTING)):
         then = Seen({"web": TargetSeen(2, 2, new=_times(*[40.0] * 30, *more), old=live)}, routes_applied=True)
-        assert decide(warmed, chosen, then, NOW + warm + STEP).phase is phase
+        looked = decide(warmed, chosen, then, NOW + warm + STEP)
+        assert looked.phase is Phase.CANARY, "one look may have been at a busy machine"
+        assert decide(looked, chosen, then, NOW + warm + 3 * STEP).phase is phase
+        calm = Seen({"web": TargetSeen(2, 2, new=_times(*[4.0] * 500), old=live)}, routes_applied=True)
+        assert decide(looked, chosen, calm, NOW + warm + 3 * STEP).slow is None
     slow = _canary(chosen, _times(*[40.0] * 30), live, warm)
     assert slow.phase is Phase.ABORTING
     assert "took more than 19 ms for 30 of 30 requests, the live version for 20 of 200" in slow.abort

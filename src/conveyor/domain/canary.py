@@ -40,22 +40,28 @@ class Counts:
         return Counts(self.requests - base.requests, max(0, self.errors - base.errors), times, failed)
 
 
-def worse(new: Counts, old: Counts, bound: Abort, looks: int, *, warm: bool = True) -> str:
-    """How the new version is worse than it may be; empty when it is not, or when nobody can tell yet.
-
-    Until it is `warm` its times are not held against it: first requests fill caches and pools.
-    """
+def worse(new: Counts, old: Counts, bound: Abort, looks: int) -> str:
+    """How the new version fails more than it may; empty when it does not, or when nobody can tell yet."""
     if _errors(new, old, bound, looks) is Verdict.FAIL:
         beside = f", the live version {old.errors} of {old.requests}" if old.requests else ""
         return f"answered {new.errors} of {new.requests} requests with 5xx{beside} (bound {bound.error_rate:.1%})"
     if new.checks_failed >= CHECKS_FAILED:
         return f"failed {new.checks_failed} health checks, on and off"
-    if not warm or new.timed < bound.min_requests:
+    return ""
+
+
+def slow(new: Counts, old: Counts, bound: Abort, looks: int) -> str:
+    """How its answers take longer than they may; empty when they do not, or when nobody can tell yet.
+
+    The test takes requests as independent. They are not: for a moment a busy machine makes all of them late. So one
+    look says little, and the caller waits whether the next ones say the same.
+    """
+    if new.timed < bound.min_requests:
         return ""
-    slow = bound.latency_p99_ms
-    if slow is not None and _tail(new, slow, looks) is Verdict.FAIL:
-        late = over(new, slow)
-        return f"took more than {slow:g} ms for {late.bad} of {late.total} requests (bound {_TAIL_TOLERATED:.1%})"
+    most = bound.latency_p99_ms
+    if most is not None and _tail(new, most, looks) is Verdict.FAIL:
+        late = over(new, most)
+        return f"took more than {most:g} ms for {late.bad} of {late.total} requests (bound {_TAIL_TOLERATED:.1%})"
     limit = slow_from(old, bound)
     if limit is not None and _slower(new, old, limit, looks) is Verdict.FAIL:
         late, live = over(new, limit), over(old, limit)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from conveyor.domain.analysis import Verdict
-from conveyor.domain.canary import Counts, better, fine, worse
+from conveyor.domain.canary import Counts, better, fine, slow, worse
 from conveyor.domain.project import Abort, RolloutConfig
 
 
@@ -54,6 +54,7 @@ class Rollout:
     verdict: str = ""  # of the step that ended last
     started: datetime | None = None  # when all processes of the new release had become healthy
     warm: bool = False  # its first requests, which fill caches and pools, are behind it, and out of `base`
+    slow: datetime | None = None  # since when its answers look slower than they may
     paused: datetime | None = None  # since when a person holds it where it is
     pause_until: datetime | None = None
     successor: str = ""  # the commit of a newer push that is ready to be released: it need not wait out the watch
@@ -171,7 +172,7 @@ def decide(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     longest = max(plan.deadline, plan.watch, plan.hold * 10)
     if rollout.phase in _WATCHED and not seen.routes_applied and now - rollout.entered >= longest + DEAF:
         return _abort(rollout, "the proxy did not follow its routes", now)
-    return _TURNS[rollout.phase](_warmed(resume(rollout, now), seen, now), plan, seen, now)
+    return _TURNS[rollout.phase](_slowed(_warmed(resume(rollout, now), seen, now), plan, seen, now), plan, seen, now)
 
 
 DEAF = timedelta(minutes=10)
@@ -188,6 +189,13 @@ def _warmed(rollout: Rollout, seen: Seen, now: datetime) -> Rollout:
     return replace(rollout, warm=True, base=base)
 
 
+def _slowed(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
+    """Since when the new version looks slow. Until it is warm its times are not held against it."""
+    watched = rollout.warm and rollout.phase in _WATCHED
+    late = watched and any(_slow(rollout, plan, seen, name) for name in seen.targets)
+    return replace(rollout, slow=(rollout.slow or now) if late else None)
+
+
 def _drained(rollout: Rollout, plan: Plan, seen: Seen, leaving: int, now: datetime) -> bool:
     """What has no traffic any more may be stopped: nothing is in flight on it, or its time to drain is over."""
     waited = now - rollout.entered
@@ -200,7 +208,8 @@ def _paused(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     failed = seen.migration if seen.migration.startswith("failed") else ""
     if rollout.phase is Phase.PREPARE and failed:
         return _abort(rollout, f"migration {failed}", now, _code(seen))
-    fault = _fault(rollout, plan, seen) if rollout.phase in _WATCHED else None
+    rollout = _slowed(rollout, plan, seen, now)
+    fault = _fault(rollout, plan, seen, now) if rollout.phase in _WATCHED else None
     return _abort(rollout, fault[1], now, fault[0]) if fault else rollout
 
 
@@ -237,7 +246,7 @@ def _start(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     """Mirrored traffic only: no answer of the new release reaches anybody yet."""
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     enough = all(_new(rollout, seen, name).requests >= wanted for name, wanted in plan.shadow.items())
@@ -248,7 +257,7 @@ def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     broken = _broken(rollout, plan, seen)
@@ -270,7 +279,7 @@ def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
 
 
 def _live(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
-    fault = _fault(rollout, plan, seen)
+    fault = _fault(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
     watched = now - rollout.entered >= plan.watch or rollout.previous is None  # there is nothing to go back to
@@ -289,13 +298,14 @@ _TURNS = {
 }
 _WATCHED = (Phase.SHADOW, Phase.CANARY, Phase.LIVE)
 _WARM = timedelta(seconds=2)
+_LASTING = timedelta(seconds=2)  # a busy machine makes all answers late for a moment; a slow version goes on being slow
 _SETTLE = timedelta(seconds=0.3)  # what was sent just before the routes changed shows up in the counters after this
 
 
 # --- what the counters say
 
 
-def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
+def _fault(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> tuple[str, str] | None:
     """The target that is not fit to serve, and why: `(target, reason)`."""
     for name, target in seen.targets.items():
         if target.crashed and target.routed and rollout.phase is not Phase.SHADOW:
@@ -310,10 +320,19 @@ def _fault(rollout: Rollout, plan: Plan, seen: Seen) -> tuple[str, str] | None:
         reason = ""
         if bound is not None and target.routed:
             new, old = _new(rollout, seen, name), _old(rollout, seen, name)
-            reason = worse(new, old, bound, plan.looks, warm=rollout.warm)
+            reason = worse(new, old, bound, plan.looks)
+            if not reason and rollout.slow is not None and now - rollout.slow >= _LASTING:
+                reason = slow(new, old, bound, plan.looks)
         if reason:
             return name, f"{name} {reason}"
     return None
+
+
+def _slow(rollout: Rollout, plan: Plan, seen: Seen, name: str) -> bool:
+    bound = plan.aborts.get(name)
+    if bound is None or not seen.targets[name].routed:
+        return False
+    return bool(slow(_new(rollout, seen, name), _old(rollout, seen, name), bound, plan.looks))
 
 
 def _unsure(rollout: Rollout, plan: Plan, seen: Seen) -> str:
