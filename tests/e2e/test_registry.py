@@ -62,7 +62,7 @@ def test_a_live_version_is_verified_explained_and_reproduced(system: System) -> 
     assert "<svg" in (place / "calibration.svg").read_text()
     assert run("model", "card", MODEL).startswith("---\n")
     page = http(system, f"/models/{NAME}/{MODEL}/cards/{live}")
-    assert "/cards/1/calibration.svg" in page
+    assert f"/cards/{live}/calibration.svg" in page
     assert "<svg" in http(system, f"/models/{NAME}/{MODEL}/cards/{live}/calibration.svg")
     check = [sys.executable, "-m", "conveyor.serving.check", "--artifact", str(place), "--name", MODEL]
     assert subprocess.run(check, capture_output=True, text=True, check=True).stdout.startswith("loaded and scored")

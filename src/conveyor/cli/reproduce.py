@@ -61,7 +61,10 @@ def why_model(
     project: Project = "",
     as_json: Json = False,
 ) -> None:
-    """What a version came of, why it passed or not, and where it went. Example: conveyor why fraud@3"""
+    """What a version came of, why it passed or not, and where it went.
+
+    The word "model" may be left out. Example: conveyor why model fraud@3
+    """
     name, _, version = what.partition("@")
     client = lifecycle.client()
     project = client.project(project)
