@@ -240,7 +240,7 @@ class World:
         surplus = [id_ for id_ in known if id_ not in wanted]
         alone = self._mending.strays(running, list(known))
         done = [id_ for id_ in surplus if self._gone(id_, running.get(id_))]
-        for socket in (known[id_].socket for id_ in done):
+        for socket in {known[id_].socket for id_ in done} - {known[id_].socket for id_ in known.keys() & wanted}:
             if socket:
                 Path(socket).unlink(missing_ok=True)  # of a process that was killed
         if done:

@@ -222,7 +222,7 @@ class Story:
 
     def _struck(self) -> bool:
         """Kills the control plane once, as soon as it is seen at work of the kinds that are waited for."""
-        if not self.told.killed:
+        if self._kill_after and not self.told.killed:
             status = self.client.status()
             if any(run.kind in self._kill_after for run in status.runs):
                 self._kill(status)
