@@ -55,6 +55,12 @@ def test_defaults() -> None:
     assert load('[project]\nname = "x"').models == {}
 
 
+def test_a_step_before_a_model_is_not_named_like_one_of_a_training() -> None:
+    renamed = MINIMAL.replace("[step.a]", "[step.verify]").replace("step.a", "step.verify")
+    assert any("a training has a step verify of its own" in problem for problem in problems(renamed))
+    assert "train" in load(MINIMAL + '[step.train]\ncommand = "true"\n').steps, "no model needs it"
+
+
 def test_files_and_pinned_data() -> None:
     pictures = '[data.pictures]\nkind = "files"\n'
     both = MINIMAL.replace('inputs = "data.rows"', 'inputs = ["data.rows@golden", "data.pictures@2026-05-01T06:30"]')

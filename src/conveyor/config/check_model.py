@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from conveyor.config.check_gates import check_gates
 from conveyor.config.demands import at_least, choice, cron, fraction, function, positive
-from conveyor.config.graph import check_inputs, upstream
+from conveyor.config.graph import check_inputs, own_names, upstream
 from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
@@ -36,6 +36,7 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from dangling
     if model.inputs and not dangling:
         yield from upstream(model, config)
+        yield from own_names(model, config)
         first = source(model.inputs[0])
         if first.kind == DATA and config.data[first.name].kind == "files":
             yield Problem(

@@ -9,6 +9,7 @@ from conveyor.domain.plan import edges_of, order, step_of
 from conveyor.domain.project import ModelConfig, ProjectConfig
 from conveyor.domain.reference import parse
 from conveyor.domain.source import DATA, STEP, source
+from conveyor.domain.step import OF_TRAINING
 from conveyor.errors import InputRejected
 
 
@@ -110,6 +111,17 @@ def upstream(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
         yield Problem(
             at, "`window` and `holdout` are cut by event time, but none of the datasets behind them names its `time`"
         )
+
+
+def own_names(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
+    """A training adds steps of its own to those that it needs; a name says which."""
+    try:
+        before = order(edges_of(config.steps), [name for ref in model.inputs if (name := step_of(ref))])
+    except InputRejected:
+        return  # told where the steps are looked at
+    for name in before:
+        if name in OF_TRAINING:
+            yield Problem(("step", name), f"model.{model.name} needs it, and a training has a step {name} of its own")
 
 
 def routes(config: ProjectConfig) -> Iterator[Problem]:

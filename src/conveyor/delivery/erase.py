@@ -18,7 +18,7 @@ from conveyor.domain import requests, wire
 from conveyor.domain.erasure import Erasure, ErasureView, TouchedModel
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import DataConfig
-from conveyor.domain.references import reads
+from conveyor.domain.references import INTO_DATASETS, reads
 from conveyor.domain.run import RunState
 from conveyor.domain.source import versions_of
 from conveyor.domain.state import Act
@@ -125,7 +125,7 @@ class EraseDesk:
                 return None
             erasure = replace(erasure, at=context.clock.now())
             open_runs = tx.find(RUNS, where={"project": project, "state": RunState.RUNNING}, limit=10_000)
-            under_way = [run.id for run in open_runs if run.kind == "train" and reads(run, erasure)]
+            under_way = [run.id for run in open_runs if run.kind not in INTO_DATASETS and reads(run, erasure)]
             erasure = replace(erasure, runs=tuple(under_way))
             for version in plan.versions:
                 tx.put(DATASET_VERSIONS, version)

@@ -11,8 +11,8 @@ from pathlib import Path
 from conveyor import __version__
 from conveyor.config.settings import Settings
 from conveyor.delivery import attest
-from conveyor.delivery.train import EVALUATE, TRAIN, TrainRecipe
 from conveyor.delivery.train import KIND as TRAINING
+from conveyor.delivery.train import TrainRecipe
 from conveyor.domain import wire
 from conveyor.domain.form import artifact_of
 from conveyor.domain.model import ModelVersion
@@ -20,7 +20,7 @@ from conveyor.domain.provenance import PAYLOAD, materials_of
 from conveyor.domain.release import Build
 from conveyor.domain.reproduction import changes, judge
 from conveyor.domain.run import Run, Step, StepState
-from conveyor.domain.step import CompareReport, CompareSpec
+from conveyor.domain.step import COMPARE, EVALUATE, TRAIN, CompareReport, CompareSpec
 from conveyor.effects import envs
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import Command
@@ -28,7 +28,7 @@ from conveyor.errors import Conflict, NotFound
 from conveyor.stores.collections import BUILDS, MODEL_VERSIONS, RUNS
 from conveyor.stores.records import Transaction
 
-KIND, COMPARE = "reproduce", "compare"
+KIND = "reproduce"
 HOLDOUT = "holdout.parquet"
 CONVEYOR = "conveyor"
 

@@ -14,9 +14,9 @@ import msgspec
 
 from conveyor.delivery import train, trials
 from conveyor.delivery.kept import keep_file
-from conveyor.delivery.train import TRAIN
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.run import Run, RunState, Step
+from conveyor.domain.step import TRAIN
 from conveyor.domain.tracked import ACTIVE, FAILED, FINISHED, KILLED, RUNNING, Pair, Point
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, job_dir

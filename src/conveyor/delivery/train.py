@@ -30,7 +30,20 @@ from conveyor.domain.plan import edges_of
 from conveyor.domain.project import ModelConfig, ProjectConfig, Rules
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run, Step
-from conveyor.domain.step import BacktestSpec, EvaluateSpec, LiveModel, MeasureSpec, StepSpec, TrainingReport, TrainSpec
+from conveyor.domain.step import (
+    BACKTEST,
+    EVALUATE,
+    MEASURE,
+    TRAIN,
+    VERIFY,
+    BacktestSpec,
+    EvaluateSpec,
+    LiveModel,
+    MeasureSpec,
+    StepSpec,
+    TrainingReport,
+    TrainSpec,
+)
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.source import code_digest
 from conveyor.engine.context import Context
@@ -41,7 +54,6 @@ from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
-TRAIN, EVALUATE, VERIFY, MEASURE, BACKTEST = "train", "evaluate", "verify", "measure", "backtest"
 
 
 def new_run(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from conveyor.delivery import train
 from conveyor.delivery.inputs import sources_of
-from conveyor.delivery.train import TRAIN, TrainRecipe
+from conveyor.delivery.train import TrainRecipe
 from conveyor.domain import wire
 from conveyor.domain.project import ModelConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import Run
-from conveyor.domain.step import TrainingReport, TrainSpec
+from conveyor.domain.step import OF_TRAINING, TRAIN, TrainingReport, TrainSpec
 from conveyor.domain.sweep import Sweep
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, job_dir
@@ -28,8 +28,7 @@ def new_run(id_: str, build: Build, sweep: Sweep, number: int, params: dict[str,
     model = build.config.models[sweep.config.model]
     whole = train.new_run(id_, build, model, sweep.data, "sweep", f"trial {number} of sweep {sweep.id}", now)
     given = {**whole.params, "given": params, "sweep": sweep.id, "trial": number}
-    apart = (train.EVALUATE, train.VERIFY, train.MEASURE, train.BACKTEST)
-    steps = tuple(step for step in whole.steps if step.name not in apart)
+    steps = tuple(step for step in whole.steps if step.name == TRAIN or step.name not in OF_TRAINING)
     return replace(whole, kind=KIND, params=given, steps=steps)
 
 

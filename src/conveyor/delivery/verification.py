@@ -83,11 +83,15 @@ class Verifier:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._thread: threading.Thread | None = None
+        self._errors: list[Exception] = []
 
     def turn(self) -> float:
         context, now = self._context, self._context.clock.now()
         if self._thread is not None and self._thread.is_alive():
             return _LOOK
+        if self._errors:
+            error, self._errors = self._errors[0], []
+            raise error
         with context.records.read() as tx:
             cursor = tx.get(CURSORS, _CURSOR)
         last = cursor.until if cursor else None
@@ -101,8 +105,12 @@ class Verifier:
         return _LOOK
 
     def _all(self) -> None:
+        """Each version, also after one that could not be looked at: a full disk is no fault of the model."""
         for version in needed(self._context):
-            verify(self._context, version)
+            try:
+                verify(self._context, version)
+            except Exception as error:  # told by the reconciler, as any controller's error is
+                self._errors.append(error)
 
 
 def needed(context: Context) -> list[ModelVersion]:

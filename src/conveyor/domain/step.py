@@ -16,6 +16,11 @@ from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.model import Parity
 from conveyor.domain.project import DataConfig, Rules
 
+TRAIN, EVALUATE, VERIFY, MEASURE, BACKTEST, COMPARE = OF_TRAINING = (
+    "train", "evaluate", "verify", "measure", "backtest", "compare",
+)  # fmt: skip
+"""The steps that every training, or its reproduction, has beside those of the project."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:

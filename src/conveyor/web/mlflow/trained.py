@@ -1,7 +1,7 @@
-"""The models that Conveyor trained, as MLflow's registry shows them: for reading. Rollouts move their aliases.
+"""The models that Conveyor trained, as MLflow's registry shows them.
 
-Here is the seam to Conveyor's own registry: names, versions and aliases are read from its records, and a change by an
-MLflow client is refused with what to do instead.
+Here is the seam to Conveyor's own registry: names, versions and aliases are read from its records. An MLflow client may
+move an alias, by the rules of `conveyor model`; any other change is refused with what to do instead.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class TrainedModels:
     def versions(self, name: str, subject: str) -> list[dict[str, Any]]:
         with self.context.records.read() as tx:
             aliases = self._aliases(tx, subject)
-            return [self._told(name, each, aliases) for each in tx.find(MODEL_VERSIONS, where={"model": subject})]
+            return [
+                self._told(name, each, aliases)
+                for each in tx.find(MODEL_VERSIONS, where={"model": subject}, limit=_MOST)
+            ]
 
     def by_alias(self, name: str, subject: str, alias: str) -> dict[str, Any]:
         with self.context.records.read() as tx:
@@ -133,8 +136,8 @@ def _ms(version: ModelVersion) -> int:
 def _mlmodel(version: ModelVersion) -> bytes:
     """JSON is YAML."""
     flavors = {
-        "onnx": {"onnx_version": "1.19.0", "data": "model.onnx", "providers": ["CPUExecutionProvider"]},
-        "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx", "python_version": "3.11.0"},
+        "onnx": {"data": "model.onnx", "providers": ["CPUExecutionProvider"]},
+        "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx"},
     }
     moment = version.created.strftime("%Y-%m-%d %H:%M:%S.%f")
     return json.dumps({"flavors": flavors, "run_id": version.run, "utc_time_created": moment}, indent=1).encode()
