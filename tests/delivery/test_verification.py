@@ -245,3 +245,13 @@ def test_a_day_later_what_is_needed_is_verified_again(plane: Plane) -> None:
     assert "scored 0.5 at training" in found["shop/fraud@2"]
     assert not place.exists()  # made anew from objects when a server starts
     assert plane.events("system.mended")[0].data["what"].startswith("model.onnx is not what was signed")
+    work = context.settings.work
+    work.rename(work.with_name("elsewhere"))
+    work.write_text("")  # whatever is to be written there fails, as on a full disk
+    plane.clock.step(timedelta(days=1, minutes=1))
+    context.renew()
+    verifier.turn()
+    verifier._thread.join()
+    with pytest.raises(NotADirectoryError):
+        verifier.turn()
+    assert {each.id: each.problem for each in desk.verifications("shop", "fraud")} == found, "no fault of the models"

@@ -15,7 +15,7 @@ from conveyor.domain import requests
 from conveyor.domain.model import ModelStatus, ModelVersion
 from conveyor.domain.registry import environment_of, reserved
 from conveyor.engine.context import Context
-from conveyor.errors import NotFound, Refused
+from conveyor.errors import Conflict, InputRejected, NotFound, Refused
 from conveyor.stores.collections import ALIASES, MODEL_VERSIONS, PROJECTS
 from conveyor.stores.records import Transaction
 
@@ -87,7 +87,10 @@ class TrainedModels:
             self._need(tx, subject, number)
         if reserved(alias):
             asked = requests.PromoteModel(environment_of(alias), by=_CLIENT, reason=_REASON)
-            self.registry.promote(project, model, version, asked)
+            try:
+                self.registry.promote(project, model, version, asked)
+            except Conflict as error:  # which means to MLflow's clients that a name is taken
+                raise InputRejected(error.message, hint=error.hint) from error
         else:
             self.registry.move(project, model, alias, requests.MoveAlias(version, reason=_REASON, by=_CLIENT))
 
