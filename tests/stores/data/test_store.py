@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -295,3 +296,17 @@ def test_the_index_is_only_a_cache(store: DataStore, tmp_path: Path) -> None:
     again = put(fresh, "copy", tmp_path / "in").version
     assert again.stored == 0
     fresh.close()
+
+
+def test_a_file_of_another_owner_is_read(store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a file's owner may read it without its time of access being written; others read it the common way."""
+    opened = os.open
+
+    def as_another(path: bytes, flags: int, *rest: int) -> int:
+        if flags & getattr(os, "O_NOATIME", 0):
+            raise PermissionError(1, "Operation not permitted")
+        return opened(path, flags, *rest)
+
+    folder = write(tmp_path / "in", {"a": b"1"})
+    monkeypatch.setattr(os, "open", as_another)
+    assert put(store, "notes", folder).version.files == 1

@@ -20,6 +20,8 @@ from conveyor.stores.data.scan import show
 EMPTY = blake3(b"").digest()
 _TRIES = 5  # to read a file that is being written
 _PAUSE = 0.2  # seconds
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_QUIET = getattr(os, "O_NOATIME", 0)  # spares a write of every inode that is read; the file's owner may ask for it
 
 Put = Callable[[bytes, Bytes], None]
 Row = tuple[int, int, int, int, int]  # size, mtime_ns, ctime_ns, inode, mode: as `scan` has it
@@ -64,14 +66,16 @@ def take(path: bytes, place: bytes, row: Row, put: Put) -> tuple[int, bytes, Row
 
 
 def _open(path: bytes, place: bytes) -> int:
-    try:
-        return os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputRejected(
-            f"{show(path)} cannot be read: {error.strerror}", hint="Give yourself the right to read it, then add again."
-        ) from None
+    for flags in (_READ | _QUIET, _READ):
+        try:
+            return os.open(place, flags)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            refusal = error
+    raise InputRejected(
+        f"{show(path)} cannot be read: {refusal.strerror}", hint="Give yourself the right to read it, then add again."
+    )
 
 
 def content_of(path: bytes, place: bytes, row: Row) -> tuple[int, bytes]:
