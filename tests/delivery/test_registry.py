@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conveyor.app import tracking
+from conveyor.cli.files import versions
+from conveyor.config.settings import save_settings
 from conveyor.delivery import aliases
 from conveyor.delivery.collect import collect
 from conveyor.delivery.registry_desk import RegistryDesk, resolve
 from conveyor.delivery.releases import Releases
 from conveyor.domain.gate import Outcome, Verdict
 from conveyor.domain.model import ModelStatus, ModelVersion, Parity, Score, Signature
+from conveyor.domain.reference import parse
 from conveyor.domain.release import Content, Environment
 from conveyor.domain.requests import MoveAlias, PromoteModel, RemoveModel, UndoAlias
 from conveyor.domain.retention import Policy
@@ -25,7 +29,19 @@ from conveyor.domain.run import Run, RunState, Step, StepState
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, InputRejected, NotFound, Refused
 from conveyor.stores import collections as c
+from conveyor.stores.data import walk
+from conveyor.stores.data.add import add
+from conveyor.stores.data.checkout import content
+from conveyor.stores.data.gc import collect as collect_files
+from conveyor.stores.data.opening import open_store
+from conveyor.stores.data.order import Order, sources_of
+from conveyor.stores.data.store import DataStore
 from conveyor.stores.records import Transaction
+from conveyor.stores.tracking import experiments, runs
+from conveyor.stores.tracking.database import Session
+from conveyor.web.mlflow import asks, experiment_routes, run_routes
+from conveyor.web.mlflow.service import Service
+from conveyor.web.mlflow.trained import TrainedModels
 
 from .conftest import START, Plane
 
@@ -178,6 +194,84 @@ def test_what_is_needed_is_not_removed(plane: Plane) -> None:
     assert desk.version("shop", "fraud", "latest").version == 3  # its number is never given again
 
 
+@dataclass
+class Estate:
+    """The registry with what stands behind a version: the files that it was trained on, and its tracked run."""
+
+    context: Context
+    desk: RegistryDesk
+    service: Service
+    store: DataStore
+    made: int = 0
+
+    @classmethod
+    def of(cls, plane: Plane) -> Estate:
+        context, desk = start(plane)
+        save_settings(context.settings)  # where the commands find it
+        service = Service(tracking(context.settings), context, TrainedModels(context, desk))
+        return cls(context, desk, service, open_store(context.settings.home))
+
+    def train(self, verdict: Verdict = PASS) -> None:
+        """On a new version of the files, as a tracked run with the run's own id."""
+        self.made += 1
+        folder = self.context.settings.home / "pictures"
+        folder.mkdir(exist_ok=True)
+        (folder / "new").write_text(f"picture {self.made}")
+        sources = sources_of(self.store.folders, "shop", "pictures", [str(folder)], "")
+        data = add(self.store, Order("shop", "pictures", sources)).version.version
+        version = train(self.context, self.made, verdict)
+        with self.context.records.transaction() as tx:
+            tx.put(c.MODEL_VERSIONS, replace(version, data={"pictures": data}))
+
+        def log(session: Session) -> None:
+            experiment = experiments.ensure(session, "shop/fraud", 1)
+            runs.create(session, version.run, experiment, version.run, "conveyor", 1, [])
+
+        self.service.database.write(log)
+
+    def remove_data(self, number: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CONVEYOR_HOME", str(self.context.settings.home))
+            versions.rm(f"pictures@v{number}", project="shop")
+
+    def delete_run(self, number: int) -> None:
+        ask = asks.OfRun(run_id=f"t{number}")
+        self.service.database.write(lambda session: run_routes.delete(self.service, session, ask))
+
+    def delete_experiment(self) -> None:
+        def work(session: Session) -> None:
+            ask = asks.ExperimentId(experiments.by_name(session, "shop/fraud").experiment_id)
+            experiment_routes.delete(self.service, session, ask)
+
+        self.service.database.write(work)
+
+    def collect(self, policy: Policy) -> None:
+        collect(self.context, policy, dry_run=False)
+        collect_files(self.store, datetime.now(UTC), timedelta(0))
+
+    def close(self) -> None:
+        self.context.records.close()
+        self.service.database.close()
+        self.store.close()
+
+
+def test_the_run_and_the_data_behind_a_live_version_are_not_removed(plane: Plane) -> None:
+    estate = Estate.of(plane)
+    for verdict in (PASS, LEAK):
+        estate.train(verdict)
+    assert roll_out(estate.context) == {"fraud": 1}
+    why = "shop/fraud@1 was trained {}, and release 1 is live in shop/production; .*; alias live of shop/fraud points"
+    with pytest.raises(Refused, match="version 1 of pictures cannot be removed: " + why.format("on it")):
+        estate.remove_data(1)
+    with pytest.raises(Refused, match="run t1 cannot be deleted: " + why.format("by it")):
+        estate.delete_run(1)
+    with pytest.raises(Refused, match="experiment shop/fraud cannot be deleted: " + why.format("by a run of it")):
+        estate.delete_experiment()
+    estate.remove_data(2)
+    estate.delete_run(2)
+    estate.close()
+
+
 ACTS = st.one_of(
     st.tuples(st.just("train"), st.booleans(), st.just(0)),
     st.tuples(st.just("roll out"), st.just(0), st.just(0)),
@@ -186,6 +280,8 @@ ACTS = st.one_of(
     st.tuples(st.just("undo"), st.sampled_from(("champion", "shadow", "live")), st.just(0)),
     st.tuples(st.just("promote"), st.booleans(), st.integers(1, 9)),
     st.tuples(st.just("remove"), st.just(0), st.integers(1, 9)),
+    st.tuples(st.just("remove data"), st.just(0), st.integers(1, 9)),
+    st.tuples(st.just("delete run"), st.just(0), st.integers(1, 9)),
     st.tuples(st.just("collect"), st.integers(0, 3), st.integers(1, 3)),
 )
 
@@ -194,15 +290,14 @@ ACTS = st.one_of(
 @given(acts=st.lists(ACTS, min_size=8, max_size=30))
 def test_after_any_history_every_alias_and_release_still_loads(acts: list[tuple[str, object, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        plane = Plane(Path(folder))
-        context, desk = start(plane)
-        train(context, 1)
-        made, live = 1, roll_out(context)
+        estate = Estate.of(Plane(Path(folder)))
+        context, desk = estate.context, estate.desk
+        estate.train()
+        live, bare = roll_out(context), set[int]()
         for what, which, number in [*acts, ("collect", 1, 1)]:
             try:
                 if what == "train":
-                    made += 1
-                    train(context, made, PASS if which else LEAK)
+                    estate.train(PASS if which else LEAK)
                 elif what == "roll out":
                     live = roll_out(context)
                 elif what in ("alias", "drop"):
@@ -213,25 +308,41 @@ def test_after_any_history_every_alias_and_release_still_loads(acts: list[tuple[
                     desk.promote("shop", "fraud", number, PromoteModel(again=bool(which)))
                 elif what == "remove":
                     desk.remove("shop", "fraud", number, RemoveModel())
+                elif what in ("remove data", "delete run"):
+                    needed = {version.version for version in _needed(context, 10)}
+                    estate.remove_data(number) if what == "remove data" else estate.delete_run(number)
+                    assert number not in needed
+                    bare.add(number)
                 else:
-                    policy = Policy(releases=number, grace=timedelta(days=-1000), models=int(str(which)))
-                    collect(context, policy, dry_run=False)
-                    _all_load(context, live, number)
-            except (Refused, Conflict, NotFound):
+                    estate.collect(Policy(releases=number, grace=timedelta(days=-1000), models=int(str(which))))
+                    _all_load(estate, live, number, bare)
+            except (Refused, Conflict, NotFound, InputRejected):
                 pass
-        context.records.close()
+        estate.close()
 
 
-def _all_load(context: Context, live: dict[str, int], releases: int) -> None:
-    with context.records.read() as tx:
-        needed = [resolve(tx, "shop", "fraud", alias.name) for alias in tx.find(c.ALIASES)]
-        needed += [resolve(tx, "shop", "fraud", str(number)) for number in _reachable(tx, releases)]
+def _all_load(estate: Estate, live: dict[str, int], releases: int, bare: set[int]) -> None:
+    """`bare` are those whose data or run was removed while nothing needed them."""
+    needed = _needed(estate.context, releases)
     assert live["fraud"] in {version.version for version in needed}
     for version in needed:
-        assert {name: context.objects.get(digest)[:5] for name, digest in version.artifact.items()} == {
+        assert {name: estate.context.objects.get(digest)[:5] for name, digest in version.artifact.items()} == {
             "model.onnx": b"graph",
             "model.json": b"manif",
         }
+        if version.version not in bare:
+            found = estate.store.versions.resolve("shop", parse(f"pictures@v{version.data['pictures']}"))
+            entries = list(walk.entries(bytes.fromhex(found.root), estate.store.reader))
+            kept = [b"".join(content(estate.store, entry)) for entry in entries]
+            assert kept == [f"picture {version.version}".encode()]
+            with estate.service.database.read() as session:
+                runs.number(session, version.run)
+
+
+def _needed(context: Context, releases: int) -> list[ModelVersion]:
+    with context.records.read() as tx:
+        needed = [resolve(tx, "shop", "fraud", alias.name) for alias in tx.find(c.ALIASES)]
+        return needed + [resolve(tx, "shop", "fraud", str(number)) for number in _reachable(tx, releases)]
 
 
 def _reachable(tx: Transaction, releases: int) -> list[int]:

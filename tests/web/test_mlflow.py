@@ -146,6 +146,23 @@ with mlflow.start_run():
             print("REFUSED", error, flush=True)
             time.sleep(0.5)
 print("TAKEN", mlflow.sklearn.load_model(info.model_uri).predict([[6, 7]])[0])
+client = MlflowClient()
+client.create_registered_model("kept")
+client.create_model_version("kept", info.model_uri, info.run_id)
+client.set_registered_model_alias("kept", "best", "1")
+for what, delete in (
+    ("run", lambda: client.delete_run(info.run_id)),
+    ("experiment", lambda: client.delete_experiment("0")),
+    ("logged model", lambda: client.delete_logged_model(info.model_id)),
+):
+    try:
+        delete()
+    except Exception as error:
+        print("KEPT", what, error)
+print("STILL", mlflow.sklearn.load_model("models:/kept@best").predict([[6, 7]])[0])
+client.delete_registered_model_alias("kept", "best")
+client.delete_run(info.run_id)
+client.restore_run(info.run_id)
 """
 
 
@@ -169,7 +186,10 @@ def test_a_pickle_is_refused_until_it_is_trusted_and_trained_models_are_read(
         client = Client(f"http://127.0.0.1:{port}", TOKEN)
         digest = said.partition("conveyor model trust ")[2][:64]
         client.trust(requests.TrustFile(digest, "made by this test"))
-        assert "TAKEN 1" in finished(running)
+        said = finished(running)
+        assert "TAKEN 1" in said
+        assert said.count("needed by kept@best (version 1)") == 3 == said.count("KEPT")
+        assert "STILL 1" in said
         found = client.tracked(requests.TrackSearch("Default", "status = 'FINISHED'"))
         assert [run.info.status for run in found] == ["FINISHED"]
         reader = Client(f"http://127.0.0.1:{port}", client.create_token(requests.CreateToken("reader")).token)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from conveyor.delivery import needs
 from conveyor.delivery.known import known
 from conveyor.domain import requests, retention
 from conveyor.domain.model import ModelStatus, ModelVersion
-from conveyor.domain.retention import Policy, model_path, of_models
+from conveyor.domain.retention import Policy, of_models
 from conveyor.domain.run import Run
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, Refused
@@ -16,12 +17,6 @@ from conveyor.stores.records import Transaction
 
 HOLDOUT = "holdout.parquet"
 _ALL = 10_000_000
-
-
-def needs(tx: Transaction, version: ModelVersion) -> tuple[str, ...]:
-    """Everything that needs a version, in words."""
-    path = model_path(version.project, version.name, version.version)
-    return tuple(dict.fromkeys(why for each, why in of_models(known(tx), Policy()) if each == path))
 
 
 def surplus(context: Context, policy: Policy) -> list[ModelVersion]:
@@ -57,7 +52,7 @@ def remove(
     version = tx.need(MODEL_VERSIONS, f"{project}/{model}@{number}")
     if version.status is ModelStatus.REMOVED:
         raise Conflict(f"{version.id} was removed already", hint="There is nothing to remove.")
-    if reasons := needs(tx, version):
+    if reasons := needs.of_version(tx, version):
         raise Refused(
             f"{version.id} cannot be removed: {'; '.join(reasons)}",
             hint="Move the alias, or release another version and wait until this one is out of reach of a rollback.",

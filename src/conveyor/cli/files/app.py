@@ -162,7 +162,10 @@ def tag(
 
 
 def rm(name: str, project: Project = "") -> None:
-    """Remove a version; gc frees what only it needed. Example: conveyor data rm images@v3"""
+    """Remove a version; gc frees what only it needed. Example: conveyor data rm images@v3
+
+    Refused while it is tagged, or while a model version that something needs was trained on it.
+    """
     versions.rm(name, project=project)
 
 

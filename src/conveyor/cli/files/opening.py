@@ -6,10 +6,11 @@ import difflib
 import json
 import os
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conveyor.cli.quick import find_home
 from conveyor.domain.files_version import FilesVersion
@@ -18,6 +19,9 @@ from conveyor.errors import Conflict, NotFound, Refused
 from conveyor.stores.data.opening import backend
 from conveyor.stores.data.opening import open_store as open_at
 from conveyor.stores.data.store import DataStore
+
+if TYPE_CHECKING:
+    from conveyor.stores.records import Records
 
 _DEFAULT_PROJECT = "default"
 _NEAR = 0.8  # how alike two names are, by difflib, when one is taken for a slip
@@ -155,19 +159,13 @@ def _declared_here() -> set[Declared]:
 
 def _declared_there() -> set[Declared]:
     """Those of the projects that the Conveyor of this folder builds; it need not run."""
-    home = find_home()
-    if not (home / "settings.json").exists():
+    records = records_there()
+    if records is None:
         return set()
-    from conveyor.config.settings import load_settings  # all this only where a Conveyor was started
     from conveyor.delivery.lookup import latest_build
     from conveyor.stores.collections import PROJECTS
-    from conveyor.stores.records import Records
 
-    settings = load_settings(home)
-    if not settings.database_url and not settings.database.exists():
-        return set()
-    records = Records(settings.database_url or f"sqlite:///{settings.database}", prepare=False)
-    with records.read() as tx:
+    with closing(records), records.read() as tx:
         builds = [latest_build(tx, project.name) for project in tx.find(PROJECTS, limit=1000)]
     return {
         Declared(build.project, data.name, data.kind)
@@ -175,6 +173,37 @@ def _declared_there() -> set[Declared]:
         if build
         for data in build.config.data.values()
     }
+
+
+def refuse_needed(dataset: Dataset, version: FilesVersion) -> None:
+    """A version of the data behind a model that is live, or that a rollback may go back to, stays."""
+    records = records_there()
+    if records is None:
+        return
+    from conveyor.delivery import needs
+
+    with closing(records), records.read() as tx:
+        reasons = needs.of_data(tx, dataset.project, dataset.name, version.version)
+    if reasons:
+        raise Refused(
+            f"version {version.version} of {dataset.name} cannot be removed: {'; '.join(reasons)}",
+            hint="Release a model version that was trained on other data, and wait until this one is out of reach of "
+            "a rollback.",
+        )
+
+
+def records_there() -> Records | None:
+    """The records of the Conveyor of this folder, to read; None where none was ever started."""
+    home = find_home()
+    if not (home / "settings.json").exists():
+        return None
+    from conveyor.config.settings import load_settings  # all this only where a Conveyor was started
+    from conveyor.stores.records import Records
+
+    settings = load_settings(home)
+    if not settings.database_url and not settings.database.exists():
+        return None
+    return Records(settings.database_url or f"sqlite:///{settings.database}", prepare=False)
 
 
 def _project_here() -> str:

@@ -121,6 +121,7 @@ def rm(name: str, *, project: str = "") -> None:
         raise InputRejected("say which version is to be removed", hint=f"Such as: conveyor data rm {dataset.name}@v3")
     version = dataset.version
     with dataset.store.writing(dataset.project, dataset.name, Progress().waits):
+        opening.refuse_needed(dataset, version)
         dataset.store.versions.remove(version, opening.now())
     say(
         f"{dataset.name} v{version.version} is removed; its number is not used again. `conveyor data gc` frees what "

@@ -3,7 +3,7 @@ first; else runs are walked in the order asked for, by an index, until the page 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,12 @@ def number_of_any(session: Session, run: str) -> int:
     if found is None:
         raise runs.missing(run)
     return int(found)
+
+
+def experiments_of(session: Session, uuids: Iterable[str]) -> set[str]:
+    """The experiments in which these runs are."""
+    wanted = select(RUNS.c.experiment).where(RUNS.c.uuid.in_(list(uuids)))
+    return {str(number) for number in session.connection.execute(wanted).scalars()}
 
 
 def load(session: Session, numbers: Sequence[int]) -> list[TrackedRun]:

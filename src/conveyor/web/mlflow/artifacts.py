@@ -19,7 +19,7 @@ from conveyor.errors import InputRejected, NotFound, Refused
 from conveyor.stores.objects import digest_file
 from conveyor.stores.tracking import files, runs
 from conveyor.stores.tracking.database import Session
-from conveyor.web.mlflow import logged_model_routes, trained, version_routes
+from conveyor.web.mlflow import logged_model_routes, needs, trained
 from conveyor.web.mlflow.service import Answer, Service
 
 _RUN = re.compile(r"(\d+)/([A-Za-z0-9][\w\-]{0,255})/artifacts(?:/(.+))?")
@@ -81,7 +81,7 @@ def removed(service: Service, path: str) -> None:
     owner, inside = _owner(path)
 
     def work(session: Session) -> list[str]:
-        version_routes.refuse_needed(session, owner)
+        needs.refuse_files(session, owner)
         return files.remove(session, owner, inside)
 
     for digest in service.database.write(work):

@@ -7,7 +7,7 @@ from conveyor.domain.tracked import ACTIVE, DELETED, Pair
 from conveyor.errors import InputRejected
 from conveyor.stores.tracking import experiments
 from conveyor.stores.tracking.database import Session
-from conveyor.web.mlflow import asks, checks, paging
+from conveyor.web.mlflow import asks, checks, needs, paging
 from conveyor.web.mlflow.service import Answer, Route, Service
 
 _VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
@@ -57,6 +57,7 @@ def rename(service: Service, session: Session, ask: asks.RenameExperiment) -> An
 
 
 def delete(service: Service, session: Session, ask: asks.ExperimentId) -> Answer:
+    needs.refuse_experiment(service, session, ask.experiment_id)
     experiments.move(session, ask.experiment_id, DELETED, service.now())
     return {}
 

@@ -13,7 +13,7 @@ from conveyor.domain.tracked import Pair, Point
 from conveyor.errors import InputRejected, NotFound
 from conveyor.stores.tracking import documents, experiments, files
 from conveyor.stores.tracking.database import Session
-from conveyor.web.mlflow import asks, checks, paging
+from conveyor.web.mlflow import asks, checks, needs, paging
 from conveyor.web.mlflow.service import Answer, Route, Service
 
 Document = dict[str, Any]
@@ -68,6 +68,7 @@ def finish(service: Service, session: Session, ask: asks.OfLoggedModel) -> Answe
 
 def delete(_: Service, session: Session, ask: asks.OfLoggedModel) -> Answer:
     need(session, ask.model_id)
+    needs.refuse_model(session, ask.model_id)
     documents.remove(session, documents.LOGGED_MODEL, ask.model_id)
     return {}
 

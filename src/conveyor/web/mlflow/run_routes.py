@@ -11,7 +11,7 @@ from conveyor.stores.tracking import documents, experiments, points, runs
 from conveyor.stores.tracking.database import Session
 from conveyor.stores.tracking.search import Question, load, number_of_any
 from conveyor.stores.tracking.search import search as search_runs
-from conveyor.web.mlflow import asks, checks, paging
+from conveyor.web.mlflow import asks, checks, needs, paging
 from conveyor.web.mlflow.experiment_routes import stages
 from conveyor.web.mlflow.logged_model_routes import add_points
 from conveyor.web.mlflow.service import Answer, Route, Service
@@ -61,8 +61,9 @@ def change(_: Service, session: Session, ask: asks.UpdateRun) -> Answer:
     return {"run_info": runs.change(session, ask.id, status, ask.end_time, ask.run_name)}
 
 
-def delete(_: Service, session: Session, ask: asks.OfRun) -> Answer:
+def delete(service: Service, session: Session, ask: asks.OfRun) -> Answer:
     runs.number(session, ask.id)
+    needs.refuse_run(service, session, ask.id)
     runs.move(session, ask.id, DELETED)
     return {}
 

@@ -11,7 +11,7 @@ from conveyor.stores.tracking import documents
 from conveyor.stores.tracking.database import Session
 from conveyor.web.mlflow import asks, checks, logged_model_routes, paging, registry_routes
 from conveyor.web.mlflow.service import Answer, Route, Service
-from conveyor.web.mlflow.versions import place, told_version
+from conveyor.web.mlflow.versions import told_version
 
 Document = dict[str, Any]
 _STAGES = ("None", "Staging", "Production", "Archived")
@@ -145,19 +145,6 @@ def latest(service: Service, session: Session, ask: asks.Registered) -> Answer:
     newest: dict[str, Document] = {version["current_stage"]: version for version in versions}
     wanted = [stage.capitalize() for stage in ask.stages] or list(newest)
     return {"model_versions": [told_version(service, session, newest[stage]) for stage in wanted if stage in newest]}
-
-
-def refuse_needed(session: Session, owner: str) -> None:
-    """What an alias needs is not deleted."""
-    for model in documents.find(session, documents.REGISTERED):
-        for alias, number in model["aliases"].items():
-            version = documents.get(session, documents.VERSION, f"{model['name']}/{number}")
-            where = place(version["source"]) if version else None
-            if where is not None and where[0] == owner:
-                raise Refused(
-                    f"these files are needed by {model['name']}@{alias} (version {number})",
-                    hint="Point the alias at another version, or delete it, first.",
-                )
 
 
 def _need(session: Session, ask: asks.Registered) -> Document:
