@@ -1,7 +1,6 @@
 """What is taken for a pickle, by its name and by how it begins. Pure.
 
-Loading a pickle runs whatever code it holds. This finds those that say so, and those that only look like one; a
-compressed or renamed text pickle of protocol 0 is not found.
+Loading a pickle runs whatever code it holds. This finds those that say so; `effects.pickles` looks into the others.
 """
 
 from __future__ import annotations

@@ -8,13 +8,12 @@ import mimetypes
 import os
 import re
 import tempfile
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from conveyor.delivery.kept import keep_file, release_file, trusted
-from conveyor.domain.pickles import pickled
 from conveyor.domain.tracked import File
+from conveyor.effects.pickles import is_pickle
 from conveyor.errors import InputRejected, NotFound, Refused
 from conveyor.stores.objects import digest_file
 from conveyor.stores.tracking import files, runs
@@ -25,7 +24,6 @@ from conveyor.web.mlflow.service import Answer, Service
 _RUN = re.compile(r"(\d+)/([A-Za-z0-9][\w\-]{0,255})/artifacts(?:/(.+))?")
 _MODEL = re.compile(r"(\d+)/models/(m-[0-9a-f]{32})/artifacts(?:/(.+))?")
 _TRAINED = re.compile(rf"{trained.OWNER}/([\w\-]+/[\w\-]+)/(\d+)(?:/(.+))?")
-_HEAD = 16
 
 
 def listed(service: Service, path: str) -> Answer:
@@ -94,7 +92,7 @@ def _keep(service: Service, owner: str, path: str, file: Path) -> None:
             logged_model_routes.need(session, owner)
         else:
             runs.info(session, owner)
-    if _is_pickle(path, file):
+    if is_pickle(path, file):
         digest = digest_file(file)
         if not trusted(service.context, digest):
             raise Refused(
@@ -106,16 +104,6 @@ def _keep(service: Service, owner: str, path: str, file: Path) -> None:
     digest = service.context.objects.put_file(file)
     keep_file(service.context, digest)
     service.database.write(lambda session: files.put(session, owner, path, digest, size))
-
-
-def _is_pickle(path: str, file: Path) -> bool:
-    with file.open("rb") as opened_:
-        head = opened_.read(_HEAD)
-    members: list[str] = []
-    if head.startswith(b"PK"):
-        with contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError), zipfile.ZipFile(file) as packed:
-            members = packed.namelist()
-    return pickled(path, head, members)
 
 
 def _owner(path: str) -> tuple[str, str]:
