@@ -30,6 +30,7 @@ from conveyor.delivery.monitor import Monitor
 from conveyor.delivery.openlineage import OpenLineage
 from conveyor.delivery.preview_setup import PreviewRecipe
 from conveyor.delivery.previews import Previews
+from conveyor.delivery.project_steps import ProjectSteps
 from conveyor.delivery.pushes import Pushes
 from conveyor.delivery.releases import Releases
 from conveyor.delivery.remotes import Remotes
@@ -38,6 +39,7 @@ from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.rows import Rows
+from conveyor.delivery.step_run import StepRunRecipe
 from conveyor.delivery.sweeps import Sweeps
 from conveyor.delivery.tracked import TrackedTrainings
 from conveyor.delivery.train import TrainRecipe
@@ -118,6 +120,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         IngestRecipe(shared),
         FetchRecipe(shared),
         training,
+        StepRunRecipe(shared, ProjectSteps(shared)),
         ReproduceRecipe(shared),
         trial,
         MigrateRecipe(shared),
@@ -150,7 +153,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         OpenLineage(shared),
     ]
     reconciler = Reconciler(shared, controllers)
-    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows)
+    desk = Desk(shared, reconciler.poke, lambda: reconciler.alive, running.list, rows, files.find)
     return ControlPlane(shared, reconciler, desk, tracked)
 
 

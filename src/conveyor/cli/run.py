@@ -12,6 +12,7 @@ from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests, wire
 from conveyor.domain.junit import Report
 from conveyor.domain.run import Run
+from conveyor.errors import InputRejected
 
 app = typer.Typer(help="Run the steps of the project in this folder; list, show and cancel runs.", cls=DefaultGroup)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -24,12 +25,35 @@ def steps(
     force: Annotated[bool, typer.Option("--force", help="Run them although nothing changed.")] = False,
     param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Another value.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Without what the steps print.")] = False,
+    server: Annotated[bool, typer.Option("--server", help="At the control plane, in the newest build.")] = False,
+    commit: Annotated[str, typer.Option("--commit", help="With --server: in the build of this commit.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="With --server: do not wait for its end.")] = False,
+    project: Annotated[str, typer.Option("--project", help="With --server, where there are several.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run steps of the project in this folder, and what they need; `steps` may be left out. Also of a dvc.yaml.
 
     Example: conveyor run steps train --param lr=0.1
     """
+    if not server and (commit or detach or project):
+        raise InputRejected("--commit, --detach and --project say how to run at a server", hint="Add --server.")
+    if server:
+        from conveyor.cli.run_there import run_there
+
+        code = run_there(
+            wanted or (),
+            project=project,
+            commit=commit,
+            dry_run=dry_run,
+            force=force,
+            params=param or (),
+            as_json=as_json,
+            quiet=quiet,
+            detach=detach,
+        )
+        if code:
+            raise typer.Exit(code)
+        return
     from conveyor.cli.run_here import run_here  # `run list` need not wait for it
 
     code = run_here(wanted or (), dry_run=dry_run, force=force, params=param or (), as_json=as_json, quiet=quiet)
@@ -63,7 +87,9 @@ def show(id_: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = Fal
     say(f"{found.kind} {found.id}: {found.state}, {found.reason or found.subject}")
     for step in found.steps:
         seconds = f"{(step.ended - step.started).total_seconds():.1f} s" if step.started and step.ended else ""
-        say(f"  {step.name:<20} {step.state:<10} {seconds:>9}  {step.error}".rstrip())
+        why = found.params.get("why", {}).get(step.name, "") if found.kind == "run" and not step.error else ""
+        said = step.error or (f"({why})" if why else "")
+        say(f"  {step.name:<20} {step.state:<10} {seconds:>9}  {said}".rstrip())
     _tests(found)
     if found.error:
         say(f"error: {found.error}")

@@ -48,7 +48,7 @@ def run_here(
             say(f"ended {opened.ended_remains} process groups of a run that was killed")
         if dry_run:
             planned = opened.runner.plan(asked)
-            say_json(planned) if as_json else _plan(planned)
+            say_json(planned) if as_json else show_plan(planned)
             return 0
         began = time.perf_counter()
         outcomes = opened.runner.run(asked)
@@ -101,7 +101,7 @@ def _say(outcome: StepOutcome, local: LocalRun, *, quiet: bool) -> None:
         say(f"{outcome.step}: {_DONE[outcome.verdict]}, {span(outcome.seconds)}{why}")
 
 
-def _plan(planned: Sequence[Decision]) -> None:
+def show_plan(planned: Sequence[Decision]) -> None:
     rows = [(each.step, _PLANNED.get(each.verdict, str(each.verdict)), "; ".join(each.reasons)) for each in planned]
     for line in columns(("step", "", "why"), rows):
         say(line)

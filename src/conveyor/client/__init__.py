@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from conveyor import errors
-from conveyor.client.transport import Transport, data_path, environment_path, model_path, quote
+from conveyor.client.steps import StepCalls
+from conveyor.client.transport import data_path, environment_path, model_path, quote
 from conveyor.config.settings import find_home, load_settings
 from conveyor.domain import requests, wire
 from conveyor.domain.dataset import DatasetVersion
@@ -51,7 +52,7 @@ _CHUNK = 1 << 20
 _LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
-class Client(Transport):
+class Client(StepCalls):
     """One method a question or request."""
 
     def status(self) -> StatusView:

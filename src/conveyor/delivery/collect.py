@@ -104,6 +104,15 @@ def collect(context: Context, policy: Policy, *, dry_run: bool) -> Collected:
     return done
 
 
+def need_built(settings: Settings, build: Build) -> None:
+    """NotFound where nothing can be run in a build, because it was collected."""
+    if not ((settings.builds / build.tree).is_dir() and envs.ready(settings.envs / build.environment)):
+        raise NotFound(
+            f"the build of commit {build.commit[:12]} was collected, so nothing can be run in it",
+            hint=f"Push commit {build.commit[:12]} again: the same commit gives the same build.",
+        )
+
+
 def need_present(settings: Settings, release: Release, build: Build) -> None:
     """NotFound where a release cannot come back, because what it runs was collected."""
     parts = [build.part(name) for name in ("", *build.config.services, *build.config.workers)]

@@ -19,6 +19,7 @@ from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.secrets import Secrets
+from conveyor.delivery.step_desk import Find, StepDesk, find_table
 from conveyor.delivery.sweep_desk import SweepDesk
 from conveyor.delivery.table_desk import TableDesk
 from conveyor.delivery.tokens import Tokens
@@ -66,7 +67,8 @@ _CHUNK = 256 * 1024
 
 
 class Desk:
-    """Reads views, takes requests. `poke` wakes the reconciler; `processes` lists what supervisord runs."""
+    """Reads views, takes requests. `poke` wakes the reconciler; `processes` lists what supervisord runs;
+    `find` looks up the version of a dataset that an input names."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Desk:
         alive: Callable[[], bool],
         processes: Callable[[], dict[str, ProcessInfo]],
         rows: Rows,
+        find: Find = find_table,
     ) -> None:
         self._context = context
         self._poke = poke
@@ -89,6 +92,7 @@ class Desk:
         self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
+        self.steps = StepDesk(context, poke, find)
         self.sweeps = SweepDesk(context, poke)
         self.tables = TableDesk(context)
         self.tokens = Tokens(context)

@@ -93,7 +93,7 @@ class ReproduceRecipe(TrainRecipe):
         trusted = build.config.models[version.name].trusted
         place = str(context.objects.path(holdout))
         spec = CompareSpec(str(job / "then"), str(job / "again"), place, trusted)
-        return self._python(build, COMPARE, job, spec, None)
+        return self._steps.python(build, COMPARE, job, spec, None)
 
     def complete(self, run: Run, tx: Transaction) -> Run:
         """No version is made; what came of it is the run's result."""

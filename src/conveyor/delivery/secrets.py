@@ -78,6 +78,17 @@ def redacted(
     return mask(text, [vault.unseal(record.sealed, record.id) for record in records])
 
 
+def told(
+    context: Context, tx: Transaction, project: str, environment_name: str, versions: dict[str, int]
+) -> dict[str, str]:
+    """A digest of each value, by which a cache knows whether it is another; nobody without the key can guess at it."""
+    if not versions:
+        return {}
+    vault, held = _vault(context), f"{project}/{scope(environment_name)}"
+    records = [tx.need(SECRETS, secret_id(held, name, version)) for name, version in versions.items()]
+    return {each.name: vault.digest(vault.unseal(each.sealed, each.id)) for each in records}
+
+
 def revealed(
     context: Context, tx: Transaction, project: str, environment_name: str, prefixes: tuple[str, ...]
 ) -> dict[str, str]:
@@ -143,6 +154,7 @@ def listing(tx: Transaction, project: str, environment_name: str = "") -> list[S
         for record in sorted(_newest(tx, held), key=lambda each: each.name):
             if record.sealed:
                 users = _users(build, record.name) if held != f"{project}/{TEST}" else ()
+                users += _steps(build, record.name) if held == f"{project}/production" else ()
                 out = rejected.get(component(record.name, record.version), "")
                 name = held.partition("/")[2]
                 views.append(SecretView(name, record.name, record.version, record.created, users, out))
@@ -206,12 +218,19 @@ def _users(build: Build | None, name: str) -> tuple[str, ...]:
     return (*services, *(f"worker.{each.name}" for each in config.workers.values() if name in each.secrets))
 
 
+def _steps(build: Build | None, name: str) -> tuple[str, ...]:
+    steps = build.config.steps.values() if build else ()
+    return tuple(f"step.{each.name}" for each in steps if name in each.secrets)
+
+
 def _follows(tx: Transaction, project: str, held: str, name: str) -> str:
     if held == f"{project}/{TEST}":
         return "builds and tests get it from the next push on"
     if users := _users(latest_build(tx, project), name):
         return f"a release with it follows ({', '.join(users)})"
-    return f'no service or worker declares it yet: secrets = ["{name}"]'
+    if steps := _steps(latest_build(tx, project), name):
+        return f"{', '.join(steps)} will run with it"
+    return f'no service, worker or step declares it yet: secrets = ["{name}"]'
 
 
 def _tell(context: Context, tx: Transaction, project: str, held: str, name: str, version: int, change: str) -> None:

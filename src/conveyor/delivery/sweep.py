@@ -25,11 +25,22 @@ from conveyor.stores.collections import (
     QUARANTINE_PAST,
     RUNS,
     STEP_CACHE,
+    STEP_PASTS,
 )
 from conveyor.stores.records import Transaction
 
 _ALL = 10_000_000
-_READ = (ARRIVALS, DATASET_VERSIONS, ERASURES, MODEL_VERSIONS, QUARANTINE, QUARANTINE_PAST, RUNS, STEP_CACHE)
+_READ = (
+    ARRIVALS,
+    DATASET_VERSIONS,
+    ERASURES,
+    MODEL_VERSIONS,
+    QUARANTINE,
+    QUARANTINE_PAST,
+    RUNS,
+    STEP_CACHE,
+    STEP_PASTS,
+)
 _RUNS = "outputs of runs"
 _MODELS = "model versions that nothing needs; `conveyor model rm` lets them go, `conveyor gc --models` the oldest"
 

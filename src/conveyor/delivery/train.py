@@ -10,7 +10,6 @@ from pathlib import Path
 from conveyor.delivery.attest import attest
 from conveyor.delivery.inputs import (
     Inputs,
-    Resolved,
     cache_key,
     datasets_of,
     labelled_rows,
@@ -19,7 +18,8 @@ from conveyor.delivery.inputs import (
     steps_before,
 )
 from conveyor.delivery.lookup import live_model, manifest_of
-from conveyor.delivery.step_files import StepFiles
+from conveyor.delivery.project_steps import ProjectSteps, new_step
+from conveyor.delivery.step_run import remember
 from conveyor.delivery.targets import server_for
 from conveyor.domain import gate, wire
 from conveyor.domain.evaluation import Backtest, Evaluation, Served
@@ -40,17 +40,14 @@ from conveyor.domain.step import (
     EvaluateSpec,
     LiveModel,
     MeasureSpec,
-    StepSpec,
     TrainingReport,
     TrainSpec,
 )
-from conveyor.effects.environment import clean_environment
 from conveyor.effects.source import code_digest
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command
 from conveyor.errors import Conflict
 from conveyor.stores.collections import BUILDS, MODEL_VERSIONS
-from conveyor.stores.data.unfold import unfolding
 from conveyor.stores.records import Transaction
 
 KIND = "train"
@@ -62,15 +59,7 @@ def new_run(
     config = build.config
     edges = edges_of(config.steps)
     params = {"model": model.name, "build": build.id, "data": data, "trigger": trigger}
-    steps = [
-        Step(
-            name,
-            needs=edges[name],
-            timeout=config.steps[name].timeout,
-            retries=config.steps[name].retries,
-        )
-        for name in steps_before(config, model.inputs)
-    ]
+    steps = [new_step(config.steps[name], edges[name]) for name in steps_before(config, model.inputs)]
     before = tuple(step.name for step in steps)
     steps.append(Step(TRAIN, needs=before, timeout=model.timeout))
     steps.append(Step(EVALUATE, needs=(TRAIN,), timeout=timedelta(hours=1)))
@@ -102,6 +91,7 @@ class TrainRecipe:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._steps = ProjectSteps(context)
 
     def prepare(self, run: Run, step: Step, job: Path) -> Command:
         context = self._context
@@ -117,7 +107,7 @@ class TrainRecipe:
             return self._verify(run, build, model, job)
         if step.name == MEASURE:
             return self._measure(run, build, model, job)
-        return self._step(run, build, step.name, inputs, job)
+        return self._steps.prepare(run, build, step.name, job)
 
     def complete(self, run: Run, tx: Transaction) -> Run:
         """Decides the gates and writes the version; nothing here can be skipped on the way to being released."""
@@ -175,10 +165,12 @@ class TrainRecipe:
                 reasons=failed,
             )
         )
+        remember(self._steps, run, tx)
         return replace(run, result={"version": version.version, "status": version.status, "reasons": failed})
 
     def failed(self, run: Run, tx: Transaction) -> None:
-        """The run's own event says it all; the governor reads it."""
+        """The run's own event says it all; the governor reads it. Steps that were done need not be done again."""
+        remember(self._steps, run, tx)
 
     def code(self, build: Build, model: ModelConfig) -> str:
         """Digest of all code that the model depends on: its train function's and its steps'."""
@@ -205,69 +197,6 @@ class TrainRecipe:
         until = labels_known_until(config.data[first.name], version)
         manifest = manifest_of(self._context.objects, version)
         return until, version.rows if version.root else labelled_rows(manifest, until)
-
-    def _python(self, build: Build, module: str, job: Path, spec: object, key: str | None) -> Command:
-        settings = self._context.settings
-        environment = settings.envs / build.environment
-        return Command(
-            argv=(str(environment / "bin" / "python"), "-m", f"conveyor.sdk.{module}", str(job / SPEC), str(job / OUT)),
-            cwd=settings.builds / build.tree,
-            env=clean_environment(environment),
-            key=key,
-            spec=wire.to_json(spec),
-        )
-
-    def _step(self, run: Run, build: Build, name: str, inputs: Inputs, job: Path) -> Command:
-        config = build.config.steps[name]
-        resolved = [inputs.resolve(reference) for reference in config.inputs]
-        tree = self._context.settings.builds / build.tree
-        files = StepFiles(self._context, build.config, run, config, tree)
-        more = [files.content(), wire.to_json([config.made, config.env, config.workdir]).decode()]
-        if config.run is not None:
-            code = code_digest(tree, config.run)
-            key = cache_key(f"step {config.run}", code, build.environment, config.params, resolved, *more)
-            spec = StepSpec(config.run, tuple(r.spec for r in resolved), config.params)
-            return self._with_files(files.around(self._python(build, "step", job, spec, key), job), resolved, job)
-        if any(r.spec.label for r in resolved):
-            raise Conflict(
-                f"step {name} is a command that reads labelled data",
-                hint="Put a function step before it: it gets the rows with labels that have not come yet masked.",
-            )
-        settings = self._context.settings
-        environment = clean_environment(settings.envs / build.environment)
-        environment |= {
-            f"CONVEYOR_INPUT_{r.spec.name.upper()}": r.spec.folder or ":".join(r.spec.paths) for r in resolved
-        }
-        environment |= {f"CONVEYOR_PARAM_{key.upper()}": str(value) for key, value in config.params.items()}
-        command = Command(
-            shell=config.command or "",
-            cwd=tree,
-            env=environment | {"CONVEYOR_OUTPUT": str(job / OUT)},
-            key=cache_key(
-                f"command {config.command}",
-                "" if config.deps else build.tree,
-                build.environment,
-                config.params,
-                resolved,
-                *more,
-            ),
-        )
-        return self._with_files(files.around(command, job), resolved, job)
-
-    def _with_files(self, command: Command, resolved: list[Resolved], job: Path) -> Command:
-        """The command, after the datasets of files that it reads were put into its folder, by its own process."""
-        trees = {r.spec.folder: r.root for r in resolved if r.root}
-        if not trees:
-            return command
-        settings = self._context.settings
-        if "://" in settings.objects_url:
-            raise Conflict(
-                f"{', '.join(r.spec.name for r in resolved if r.root)} cannot be read by a step: the store of files is "
-                "behind a URL, whose credentials steps do not have",
-                hint="Datasets of files as inputs need CONVEYOR_OBJECTS_URL to be a folder, or to be left out.",
-            )
-        argv = command.argv or ("/bin/sh", "-c", command.shell)
-        return replace(command, argv=unfolding(settings.home, settings.objects_url, trees, job / OUT, argv), shell="")
 
     def _train(self, step: str, run: Run, build: Build, model: ModelConfig, inputs: Inputs, job: Path) -> Command:
         resolved = [inputs.resolve(reference) for reference in model.inputs]
@@ -310,7 +239,7 @@ class TrainRecipe:
             asked = BacktestSpec(spec, model.backtest.folds, model.backtest.step)
             how += f" {model.backtest}"
         key = cache_key(f"{step} {model.train}", code, build.environment, model.params, resolved, how)
-        return self._with_files(self._python(build, step, job, asked, key), resolved, job)
+        return self._steps.with_files(self._steps.python(build, step, job, asked, key), resolved, job)
 
     def _verify(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
         """The model server's own code loads and scores it, with an end to its time and memory; never from a cache."""
@@ -359,7 +288,7 @@ class TrainRecipe:
         code = " ".join(code_digest(tree, function) for function in judged)
         how = wire.to_json(replace(spec, candidate="", holdout="", training="", live=None)).decode()
         key = cache_key("evaluate", outputs, build.environment, {}, [], str(live.artifact if live else None), how, code)
-        return self._python(build, "evaluate", job, spec, key)
+        return self._steps.python(build, "evaluate", job, spec, key)
 
     def _measure(self, run: Run, build: Build, model: ModelConfig, job: Path) -> Command:
         """The version in the model server, by the Python that a rollout would serve it with."""

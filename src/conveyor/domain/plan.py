@@ -18,6 +18,11 @@ from conveyor.domain.project import StepConfig
 from conveyor.errors import InputRejected
 
 Facts = dict[str, str]
+OUTPUT = "output.parquet"
+EXECUTABLE = "+x"
+"""The end of a digest of a file that can be executed, where steps make it in a working folder."""
+OWN = frozenset(("step.json", "error.json"))
+"""What a step's process says of itself; no output of the step."""
 
 
 class Verdict(StrEnum):
@@ -97,6 +102,20 @@ def decide(
         if not reasons:
             return Decision(step.name, Verdict.UP_TO_DATE)
     return Decision(step.name, Verdict.CACHED if stored else Verdict.RUN, reasons)
+
+
+def content_of(reference: str, outputs: Mapping[str, str]) -> str:
+    """What an input is told by, of the outputs of the step that it names: the digest of a file, or all of them."""
+    _, colon, file = reference.partition(":")
+    if colon:
+        return outputs.get(file) or outputs.get(f"{file}.parquet", "")
+    named = sorted(f"{name} {digest}" for name, digest in outputs.items() if name not in OWN)
+    return outputs.get(OUTPUT) or " ".join(named)
+
+
+def note_of(key: str) -> str:
+    """The name beside the objects under which the outputs of a key are told."""
+    return f"steps/{key[:2]}/{key[2:]}"
 
 
 def differences(now: Facts, then: Facts) -> tuple[str, ...]:

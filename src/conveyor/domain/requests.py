@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from conveyor.domain.token import Role
 
@@ -145,6 +146,16 @@ class TrackSearch:
 class TrustFile:
     digest: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSteps:
+    """The steps named, with all that they need; none: all. Of the newest build, or of a `commit`'s."""
+
+    steps: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    force: bool = False
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

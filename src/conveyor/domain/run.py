@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -34,6 +35,8 @@ class Step:
     needs: tuple[str, ...] = ()
     timeout: timedelta = timedelta(hours=1)
     retries: int = 0
+    cpus: int = 0  # that it keeps busy; 0: it is counted by the kind of its run
+    memory_mb: int = 0  # that it may use; 0: not limited
     state: StepState = StepState.PENDING
     attempt: int = 0
     key: str | None = None  # digest of everything the outputs depend on; None: never cached
@@ -47,7 +50,7 @@ class Step:
 class Run:
     id: str
     project: str
-    kind: str  # build | ingest | train | reproduce | migrate
+    kind: str  # run | build | ingest | train | reproduce | migrate
     subject: str
     params: dict[str, Any]
     steps: tuple[Step, ...]
@@ -148,6 +151,17 @@ def ready(run: Run) -> tuple[str, ...]:
     """The steps that wait for nothing any more."""
     done = {step.name for step in run.steps if step.state in DONE}
     return tuple(step.name for step in run.steps if step.state is StepState.PENDING and done.issuperset(step.needs))
+
+
+def fits(step: Step, running: Iterable[Step], cpus: int, memory_mb: int) -> bool:
+    """Whether it may run beside those; one that asks for more than there is runs alone."""
+    others = [other for other in running if other.cpus]
+    if not others:
+        return True
+    return (
+        step.cpus + sum(other.cpus for other in others) <= cpus
+        and step.memory_mb + sum(other.memory_mb for other in others) <= memory_mb
+    )
 
 
 def _after(step: Step, result: JobResult, now: datetime) -> Step:

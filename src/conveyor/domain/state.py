@@ -6,6 +6,16 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from conveyor.domain.plan import Past
+
+
+@dataclass(frozen=True, slots=True)
+class StepPasts:
+    """Of every step of a project its last success at the control plane: that is why it runs, or need not."""
+
+    project: str
+    steps: dict[str, Past] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

@@ -1,6 +1,6 @@
 """Runs one command for the control plane and outlives it: `python -I -S child.py JOB_DIR`. Standard library only.
 
-    job.json     {argv | shell, cwd, env, timeout_seconds, log, sealed}
+    job.json     {argv | shell, cwd, env, timeout_seconds, log, sealed, memory_mb}
     claim        created once, by the one wrapper that may run it: {pid, identity}
     started.json the command's process group: {pgid, identity}
     result.json  {exit_code, started, ended, timed_out, cancelled, max_rss_mb, cpu_seconds, signal, error}
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # importing typing would cost a tenth of the start
     pass
 
 GRACE_SECONDS = 5.0
+MEMORY_SECONDS = 0.1
 YIELDS = 5
 """The niceness of a command: it takes what the services that answer requests leave."""
 PR_SET_PDEATHSIG = 1
@@ -147,8 +148,30 @@ def end(pgid: int, number: int) -> None:
         os.killpg(pgid, number)
 
 
-def wait(pid: int, timeout_seconds: float | None, cancelled: list[bool]) -> tuple[int, resource.struct_rusage, bool]:
-    """(status, usage, timed_out): waits with signals as the clock, so that an idle wrapper costs nothing."""
+def resident_mb(session: int) -> int:
+    """What all processes of a session have in memory, by /proc; 0 where that is not."""
+    pages = 0
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208
+    except OSError:
+        return 0
+    for name in names:
+        if name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{name}/stat") as file:  # noqa: PTH123
+                    fields = file.read().rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    pages += int(fields[21])
+    return pages * resource.getpagesize() // 2**20
+
+
+def wait(
+    pid: int, timeout_seconds: float | None, cancelled: list[bool], memory_mb: int, over: list[int]
+) -> tuple[int, resource.struct_rusage, bool]:
+    """(status, usage, timed_out): waits with signals as the clock, so that an idle wrapper costs nothing.
+
+    A command with a limit of memory is looked at several times a second; `over` gets what it used beyond it.
+    """
     deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
     timed_out = False
     kill_at: float | None = None
@@ -165,8 +188,13 @@ def wait(pid: int, timeout_seconds: float | None, cancelled: list[bool]) -> tupl
         elif kill_at is not None and now >= kill_at:
             end(pid, signal.SIGKILL)
             kill_at = now + GRACE_SECONDS
+        elif kill_at is None and memory_mb and (used := resident_mb(pid)) > memory_mb:
+            over.append(used)
+            end(pid, signal.SIGKILL)
+            kill_at = now + GRACE_SECONDS
         wake = kill_at if kill_at is not None else deadline
-        if nap(60.0 if wake is None else min(60.0, max(0.0, wake - now))) == signal.SIGTERM:
+        most = MEMORY_SECONDS if memory_mb else 60.0
+        if nap(most if wake is None else min(most, max(0.0, wake - now))) == signal.SIGTERM:
             cancelled.append(True)
 
 
@@ -200,7 +228,10 @@ def main(job_dir: str) -> None:
         read, held = os.pipe()
         pid = launch(job, log, held)
         os.close(held)
-        status, usage, timed_out = wait(pid, job.get("timeout_seconds"), cancelled)
+        over: list[int] = []
+        status, usage, timed_out = wait(pid, job.get("timeout_seconds"), cancelled, job.get("memory_mb") or 0, over)
+        if over:
+            result["error"] = f"it used {over[0]} MB of memory, and its memory_mb is {job['memory_mb']}"
         drained(read)
         code = os.waitstatus_to_exitcode(status)
         scale = 2**20 if sys.platform == "darwin" else 2**10

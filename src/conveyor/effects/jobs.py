@@ -30,7 +30,8 @@ from conveyor.errors import InputRejected
 class Job:
     """One of `argv` and `shell`. `env` is the whole environment. stdout and stderr are appended to `log`.
 
-    `sealed`: the file of its secrets, see `sealed.py`; they are masked in the log.
+    `sealed`: the file of its secrets, see `sealed.py`; they are masked in the log. `memory_mb`: the command and all
+    that it started are ended when they use more.
     """
 
     cwd: Path
@@ -40,6 +41,7 @@ class Job:
     env: dict[str, str] = field(default_factory=dict)
     timeout_seconds: float | None = None
     sealed: str = ""
+    memory_mb: int = 0
 
 
 class JobPhase(StrEnum):

@@ -19,7 +19,8 @@ class Command:
     """What a step runs: `argv`, or a `shell` line. `spec` is written to spec.json in the job's folder before it starts.
 
     With a `key` the outputs are reused by any later step of the same key. `done`: what it would make is there already,
-    so no process is started. `sealed`: the file of its secrets, see `effects.sealed`.
+    so no process is started. `sealed`: the file of its secrets, see `effects.sealed`. `shared`: what a key made is also
+    told beside the objects, for all who share the store. `fresh`: it runs even where its outputs are kept.
     """
 
     argv: tuple[str, ...] = ()
@@ -30,12 +31,14 @@ class Command:
     spec: bytes = b""
     done: bool = False
     sealed: Path | None = None
+    shared: bool = False
+    fresh: bool = False
 
 
 class Recipe(Protocol):
     kind: str
     at_once: int
-    """How many steps of this kind may run at once."""
+    """How many steps of this kind may run at once; those that say how many processors they need are not counted."""
 
     def prepare(self, run: Run, step: Step, job: Path) -> Command:
         """The command of a step that is about to start. Raises ConveyorError: the step fails with its message."""

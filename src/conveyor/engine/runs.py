@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,11 @@ from conveyor.domain.state import CachedStep
 from conveyor.domain.step import StepError
 from conveyor.effects import jobs
 from conveyor.effects.files import write_atomic
+from conveyor.engine import step_notes
+from conveyor.engine.admission import Busy
 from conveyor.engine.context import Context
 from conveyor.engine.recipe import OUT, SPEC, Command, Recipe, job_dir
+from conveyor.engine.step_notes import cached
 from conveyor.errors import ConveyorError
 from conveyor.stores.collections import RUNS, STEP_CACHE
 from conveyor.stores.records import Transaction
@@ -39,13 +41,17 @@ class Runs:
             return _IDLE
         with self._context.records.read() as tx:
             open_runs = tx.find(RUNS, where={"state": RunState.RUNNING}, limit=1000, newest=False)
-        busy = Counter(run.kind for run in open_runs for step in run.steps if step.state is StepState.RUNNING)
+        busy = Busy()
+        for run in open_runs:
+            for step in run.steps:
+                if step.state is StepState.RUNNING:
+                    busy.add(run, step)
         for run in open_runs:
             self._turn(run, busy)
         self._seen = -1 if open_runs else revision
         return _BUSY if open_runs else _IDLE
 
-    def _turn(self, run: Run, busy: Counter[str]) -> None:
+    def _turn(self, run: Run, busy: Busy) -> None:
         context = self._context
         seen = {step.name: self._observe(run, step) for step in run.steps if step.state is StepState.RUNNING}
         turn = advance(run, seen, context.clock.now())
@@ -69,10 +75,10 @@ class Runs:
         for name in turn.end:
             jobs.end(self.job_dir(moved, moved.step(name)))
 
-    def _ready(self, run: Run, name: str, busy: Counter[str]) -> tuple[Run, tuple[Step, Command] | None]:
+    def _ready(self, run: Run, name: str, busy: Busy) -> tuple[Run, tuple[Step, Command] | None]:
         """The run with this step cached, running or failed; and what to start once that is persisted."""
         recipe = self._recipes[run.kind]
-        if busy[run.kind] >= recipe.at_once:
+        if not busy.leaves_room(run, run.step(name), recipe.at_once):
             return run, None
         now = self._context.clock.now()
         step = replace(run.step(name), attempt=run.step(name).attempt + 1, started=now)
@@ -85,21 +91,19 @@ class Runs:
             message = message.strip()
             return run.with_step(replace(step, state=StepState.FAILED, ended=now, error=message)), None
         step = replace(step, key=command.key)
-        cached = self._cached(command.key)
-        if cached is not None or command.done:
-            outputs = cached.outputs if cached else {}
+        kept = None if command.fresh else self._cached(command)
+        if kept is not None or command.done:
+            outputs = kept.outputs if kept else {}
             return run.with_step(replace(step, state=StepState.CACHED, ended=now, outputs=outputs)), None
-        busy[run.kind] += 1
         step = replace(step, state=StepState.RUNNING)
+        busy.add(run, step)
         return run.with_step(step), (step, command)
 
-    def _cached(self, key: str | None) -> CachedStep | None:
-        if key is None:
+    def _cached(self, command: Command) -> CachedStep | None:
+        if command.key is None:
             return None
         with self._context.records.read() as tx:
-            found = tx.get(STEP_CACHE, key)
-        whole = found is not None and all(self._context.objects.has(digest) for digest in found.outputs.values())
-        return found if whole else None
+            return cached(tx, self._context.objects, command.key, shared=command.shared)
 
     def _again(self, run: Run, step: Step) -> list[tuple[Step, Command]]:
         """A step that was persisted as running but never claimed: the crash came in between."""
@@ -116,6 +120,8 @@ class Runs:
             for step in run.steps:
                 if step.state is StepState.SUCCEEDED and step.key and before.step(step.name).state is not step.state:
                     tx.put(STEP_CACHE, CachedStep(step.key, step.outputs, run.id))
+                    if step.cpus:  # a step of the project: others may have the same
+                        step_notes.write(context.objects, CachedStep(step.key, step.outputs, run.id))
             if run.state is not RunState.RUNNING:
                 run = self._end(run, tx)
             tx.put(RUNS, run)
@@ -157,6 +163,7 @@ class Runs:
             timeout_seconds=step.timeout.total_seconds(),
             log=log,
             sealed=str(command.sealed or ""),
+            memory_mb=step.memory_mb,
         )
         jobs.start(job_dir, job)
 
@@ -182,9 +189,11 @@ class Runs:
 
 
 def _explain(job_dir: Path, result: jobs.JobResult) -> str:
-    """The error that the step wrote itself, when it did."""
+    """The error that the step wrote itself, when it did and was not ended for another reason."""
+    if result.error:
+        return result.error
     said = job_dir / OUT / "error.json"
     if not said.exists():
-        return result.error or ""
+        return ""
     error = wire.from_json(said.read_bytes(), StepError)
     return f"{error.message} {error.hint}".strip()

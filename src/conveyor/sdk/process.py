@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conveyor.domain import wire
+from conveyor.domain.masking import mask
 from conveyor.domain.step import StepError
 from conveyor.errors import ConveyorError
 
@@ -53,7 +54,9 @@ def run(argv: Sequence[str], spec_type: type[S], work: Callable[[S, Path], None]
 def failed(error: BaseException, out: Path) -> int:
     """Tells what went wrong, in the log and in `OUT/error.json`; returns the exit code."""
     traceback.print_exception(error)
-    write_json(out / "error.json", explain(error, Path.cwd()))
+    said = explain(error, Path.cwd())
+    values = [os.environ[name] for name in os.environ.get("CONVEYOR_SECRETS", "").split() if name in os.environ]
+    write_json(out / "error.json", StepError(mask(said.message, values), mask(said.hint, values)))
     return 1
 
 

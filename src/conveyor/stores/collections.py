@@ -32,6 +32,7 @@ from conveyor.domain.state import (
     PredictionPart,
     Project,
     Quarantined,
+    StepPasts,
 )
 from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import Token
@@ -40,6 +41,7 @@ from conveyor.stores.records import Collection
 
 PROJECTS = Collection("projects", Project, key="name")
 RUNS = Collection("runs", Run, index=("project", "kind", "subject", "state"))
+STEP_PASTS = Collection("step_pasts", StepPasts, key="project")
 STEP_CACHE = Collection("step_cache", CachedStep, key="key")
 BUILDS = Collection("builds", Build, index=("project", "commit"))
 DATASET_VERSIONS = Collection("dataset_versions", DatasetVersion, index=("dataset",))

@@ -124,6 +124,10 @@ class Objects:
             return False
         return True
 
+    def keep(self, digest: str) -> bool:
+        """Whether it is there; a local one is young again, so that it stays until its digest is written somewhere."""
+        return self._renew(digest) if self._root is not None else self.has(digest)
+
     def note(self, name: str, data: bytes) -> None:
         """Keeps a few bytes under a name beside the objects, such as which of them a step made. The last one holds."""
         obstore.put(self._store, name, data)

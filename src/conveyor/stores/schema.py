@@ -67,6 +67,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(8, {"kept_files": (), "trusted_files": ()}),
     Migration(9, {"verifications": ("model",)}),
     Migration(10, {"sweeps": ("project", "state")}),
+    Migration(11, {"step_pasts": ()}),
 )
 
 

@@ -9,15 +9,13 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from conveyor.domain.plan import Facts, Past, facts_of, step_of
+from conveyor.domain.plan import Facts, Past, content_of, facts_of, step_of
 from conveyor.domain.project import StepConfig
 from conveyor.effects import envs, source
 from conveyor.engine.local.digests import Digests
 from conveyor.engine.local.history import History
 from conveyor.engine.local.project import LocalProject
 from conveyor.errors import Conflict, InputRejected
-
-OUTPUT = "output.parquet"
 
 
 class FactsReader:
@@ -33,7 +31,7 @@ class FactsReader:
         if self._project.dvc:
             return facts_of(step, deps=deps)
         code = self._code(step.run) if step.run else "" if step.deps else self._tree()
-        inputs = {reference: content_of(reference, history.get(step_of(reference))) for reference in step.inputs}
+        inputs = {reference: content(reference, history.get(step_of(reference))) for reference in step.inputs}
         secrets = {name: self._secret(step, name) for name in step.secrets}
         return facts_of(step, code=code, environment=self.environment(), inputs=inputs, deps=deps, secrets=secrets)
 
@@ -83,16 +81,10 @@ class FactsReader:
         return blake3(value.encode(), derive_key_context="conveyor step secret").hexdigest()
 
 
-def content_of(reference: str, past: Past | None) -> str:
-    """What a step's output is told by: its digest, or the digests of all."""
+def content(reference: str, past: Past | None) -> str:
     if reference.startswith("data."):
         raise Conflict(
             f"{reference} is kept by a Conveyor, and this run is in a working folder",
-            hint="Steps that read datasets run there, before a training (`conveyor model retrain`); here, use `deps`.",
+            hint="Push the project and run it there: `conveyor run --server`; here, use `deps`.",
         )
-    if past is None:
-        return ""
-    _, colon, file = reference.partition(":")
-    if not colon:
-        return past.outputs.get(OUTPUT) or " ".join(f"{name} {past.outputs[name]}" for name in sorted(past.outputs))
-    return past.outputs.get(file) or past.outputs.get(f"{file}.parquet", "")
+    return "" if past is None else content_of(reference, past.outputs)

@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from conveyor.domain import wire
+from conveyor.domain.plan import EXECUTABLE
 from conveyor.domain.project import StepConfig
 from conveyor.domain.state import CachedStep
+from conveyor.engine import step_notes
 from conveyor.engine.local.digests import Digests
 from conveyor.errors import NotFound, StepFailed
 from conveyor.stores.objects import Objects
-
-EXECUTABLE = "+x"
 
 
 class Outputs:
@@ -33,8 +32,7 @@ class Outputs:
 
     def stored(self, key: str) -> CachedStep | None:
         """The outputs of a key, where all of them can be had."""
-        raw = self._objects.noted(_note(key))
-        found = None if raw is None else wire.from_json(raw, CachedStep)
+        found = step_notes.read(self._objects, key)
         whole = found and all(self._objects.has(_plain(digest)) for digest in found.outputs.values() if digest)
         return found if whole else None
 
@@ -60,7 +58,7 @@ class Outputs:
                 self._put(self._root / path, _plain(digest))
         outputs = {**found, **(result or {})}
         if whole:
-            self._objects.note(_note(key), wire.to_json(CachedStep(key, outputs, "")))
+            step_notes.write(self._objects, CachedStep(key, outputs, ""))
         return outputs
 
     def restore(self, step: StepConfig, outputs: Mapping[str, str]) -> None:
@@ -99,10 +97,6 @@ class Outputs:
     def _put(self, place: Path, digest: str) -> None:
         if not self._objects.has(digest) and self._objects.put_file(place) != digest:
             raise NotFound(f"{place} changed while it was stored", hint="Run it again when nothing else writes it.")
-
-
-def _note(key: str) -> str:
-    return f"steps/{key[:2]}/{key[2:]}"
 
 
 def _plain(digest: str) -> str:

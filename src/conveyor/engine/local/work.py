@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from conveyor.domain import wire
-from conveyor.domain.plan import step_of
+from conveyor.domain.plan import OUTPUT, OWN, step_of
 from conveyor.domain.project import StepConfig
 from conveyor.domain.step import InputSpec, StepError, StepSpec
 from conveyor.engine.local.attempts import Ended, Groups, Worker, run_command
-from conveyor.engine.local.facts import OUTPUT
 from conveyor.engine.local.history import History
 from conveyor.engine.local.outputs import Outputs
 from conveyor.engine.local.project import LocalProject
 from conveyor.errors import Conflict, StepFailed
-
-_OWN = frozenset(("step.json", "error.json"))
 
 
 class Work:
@@ -109,7 +106,7 @@ class Work:
         return {
             name: self._outputs.put(path)
             for name, path in names.items()
-            if name not in _OWN and not name.startswith(".inputs/")
+            if name not in OWN and not name.startswith(".inputs/")
         }
 
     def _why(self, step: StepConfig, ended: Ended, scratch: Path) -> str:
