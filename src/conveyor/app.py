@@ -25,6 +25,7 @@ from conveyor.delivery.files import Files
 from conveyor.delivery.freshness import Freshness
 from conveyor.delivery.ingest import IngestRecipe
 from conveyor.delivery.lineage_index import LineageIndex
+from conveyor.delivery.losses import Losses
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
 from conveyor.delivery.openlineage import OpenLineage
@@ -145,6 +146,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         Retrain(shared, training, files),
         Sweeps(shared, trial, files),
         Monitor(shared),
+        Losses(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
         Verifier(shared),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 
 from conveyor.domain import wire
 from conveyor.domain.model import ModelManifest
+from conveyor.domain.observation import Prediction
+from conveyor.stores.observations import ObservationLog
 
 FEATURES = ("amount", "night", "count", "risk")
 DEADLINE = 20.0  # seconds; for polls, not for pace
@@ -108,3 +112,41 @@ def spawn(artifact: Path, observations: Path, port: int, *more: str) -> subproce
     command = [sys.executable, "-m", "conveyor.serving", "--artifact", str(artifact), "--name", "fraud"]
     command += ["--version", "3", "--port", str(port), "--observations", str(observations), *more]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def logged(server: ModelServer) -> dict[str, Prediction]:
+    log = ObservationLog(server.observations)
+    return {prediction.id: prediction for path in log.segments() for prediction in log.read(path)}
+
+
+class Load:
+    """Clients that ask one row again and again until the server is gone; `answered`: (time, prediction id)."""
+
+    def __init__(self, server: ModelServer, row: NDArray[np.float32], clients: int = 4) -> None:
+        self.answered: list[tuple[float, str]] = []
+        self.statuses: set[int] = set()
+        self.broken = 0  # requests without an answer
+        self._url = f"http://127.0.0.1:{server.port}"
+        self._body = json.dumps({"inputs": [matrix(row)]})
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._ended.is_set():
+            with httpx.Client(base_url=self._url, timeout=DEADLINE) as http:
+                try:
+                    while not self._ended.is_set():
+                        answer = http.post("/v2/models/fraud/infer", content=self._body)
+                        self.statuses.add(answer.status_code)
+                        self.answered.append((time.monotonic(), answer.json()["id"]))
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError:
+                    self.broken += 1

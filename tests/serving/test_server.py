@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import os
 import re
 import signal
 import socket
 import struct
 import termios
-import threading
 import time
 from pathlib import Path
 
@@ -19,15 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
-from conveyor.domain.observation import Prediction
-from conveyor.stores.observations import ObservationLog
-
-from .support import FEATURES, Artifact, ModelServer, Start, damaged, free_port, matrix, poll, spawn
-
-
-def logged(server: ModelServer) -> dict[str, Prediction]:
-    log = ObservationLog(server.observations)
-    return {prediction.id: prediction for path in log.segments() for prediction in log.read(path)}
+from .support import Artifact, ModelServer, Start, damaged, free_port, logged, matrix, poll, spawn
 
 
 def test_a_model_whose_example_disagrees_is_refused(artifact: Artifact, tmp_path: Path) -> None:
@@ -112,46 +102,6 @@ def test_what_is_answered_is_what_is_logged(start: Start, artifact: Artifact) ->
     assert [path.suffix for path in server.observations.iterdir()] == [".seg"]
 
 
-def test_a_kill_under_load_loses_nothing_acknowledged(start: Start, artifact: Artifact) -> None:
-    """What was answered more than 100 ms before `kill -9` is in the log, and no process is left."""
-    server = start()
-    acknowledged: list[tuple[float, str]] = []
-    children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    assert "".join(path.read_text() for path in children) == ""
-
-    def client() -> None:
-        body = json.dumps({"inputs": [matrix(artifact.rows[:1])]})
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as http:
-            while True:
-                try:
-                    answer = http.post("/v2/models/fraud/infer", content=body)
-                except httpx.TransportError:
-                    return
-                acknowledged.append((time.monotonic(), answer.json()["id"]))
-
-    clients = [threading.Thread(target=client) for _ in range(4)]
-    for thread in clients:
-        thread.start()
-    poll(lambda: len(acknowledged) > 1500, "answers")
-    killed = time.monotonic()
-    os.kill(server.process.pid, signal.SIGKILL)
-    for thread in clients:
-        thread.join()
-    server.process.wait()
-
-    due = {id for at, id in acknowledged if at < killed - 0.1}
-    assert len(due) > 500
-    assert due <= set(logged(server))
-
-    # A new server leaves the dead one's open segment alone.
-    before = {path.name for path in server.observations.iterdir()}
-    other = start(observations=server.observations)
-    other.infer(matrix(artifact.rows[:1]), id="after")
-    assert other.terminate()[0] == 0
-    assert before < {path.name for path in server.observations.iterdir()}
-    assert {"after"} | due <= set(logged(other))
-
-
 def test_a_drain_answers_what_is_in_flight(start: Start, artifact: Artifact) -> None:
     server = start()
     rows = np.tile(artifact.rows, (100, 1))  # 40,000 rows: still being worked when the signal comes
@@ -205,19 +155,6 @@ def test_health_answers_while_large_batches_are_scored(start: Start, artifact: A
     healthy, statuses = asyncio.run(scene())
     assert statuses == [200] * 4
     assert healthy > 4  # interleaved with the batches, not after them
-
-
-def test_a_disk_that_refuses_costs_observations_not_answers(start: Start, artifact: Artifact, tmp_path: Path) -> None:
-    observations = tmp_path / "gone"
-    server = start(observations=observations)
-    observations.rmdir()
-    assert server.infer(matrix(artifact.rows[:2])).status_code == 200
-    lost = re.compile(r"conveyor_observations_lost_total{.*} 2\n")
-    poll(lambda: bool(lost.search(server.client.get("/metrics").text)), "the counted loss")
-    observations.mkdir()
-    assert server.infer(matrix(artifact.rows[:1]), id="again").status_code == 200
-    poll(lambda: "again" in logged(server), "the log's return")
-    assert len(FEATURES) * 4 == len(logged(server)["again"].features)
 
 
 def test_it_answers_on_a_socket_as_on_its_port(start: Start, artifact: Artifact, tmp_path: Path) -> None:

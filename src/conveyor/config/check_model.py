@@ -13,6 +13,7 @@ from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
     GROUP_SPLITS,
+    LOG_MODES,
     OUTCOMES,
     TRIGGERS,
     Abort,
@@ -54,6 +55,7 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from at_least((*at, "monitor", "rows"), model.monitor.rows, 1)
     yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)
     yield from at_least((*at, "monitor", "decay"), model.monitor.decay, 0)
+    yield from choice((*at, "serve", "observations"), "mode", model.serve.observations, LOG_MODES)
     yield from check_rollout((*at, "rollout"), model.rollout)
 
 

@@ -16,7 +16,7 @@ from conveyor.domain.environment import path, placed
 from conveyor.domain.form import ONNX, form_of
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.preview import is_preview
-from conveyor.domain.project import RolloutConfig, ServiceConfig, WorkerConfig
+from conveyor.domain.project import RolloutConfig, ServeConfig, ServiceConfig, WorkerConfig
 from conveyor.domain.release import Build, Release
 from conveyor.domain.secret import component
 from conveyor.domain.state import Instance
@@ -139,10 +139,21 @@ def _model_program(context: Context, target: Target, model: ModelVersion, instan
         *("--name", model.name, "--version", str(model.version)),
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
         *(("--socket", instance.socket) if instance.socket else ()),
+        *_serving(_serve_config(target.build, model.name)),
         *server.words,
         *(word for pair in sorted(signed.items()) for word in ("--digest", "=".join(pair))),
     )
     return Program(instance.id, argv, server.cwd, dict(server.env), log)
+
+
+def _serve_config(build: Build, model: str) -> ServeConfig:
+    config = build.config.models.get(model)
+    return config.serve if config else ServeConfig()
+
+
+def _serving(config: ServeConfig) -> tuple[str, ...]:
+    """What its `serve` section says, as words for the server."""
+    return ("--sync",) if config.observations == "sync" else ()
 
 
 def server_of(settings: Settings, build: Build, model: ModelVersion) -> Server:
@@ -220,6 +231,8 @@ def _model(environment: str, build: Build, version: ModelVersion) -> Target:
     inputs: list[object] = [version.version, version.artifact]
     if form_of(version.artifact) != ONNX:
         inputs += [build.part(""), _trusted(build, version.name)]
+    if serving := _serving(_serve_config(build, version.name)):
+        inputs.append(serving)
     content = digest_bytes(wire.to_json(inputs))[:_DIGITS]
     return Target(
         name=name,

@@ -68,6 +68,7 @@ CATALOGUE: dict[str, str] = {
     "signal.drift": "a feature or the score moved away from the training profile",
     "signal.decay": "quality on labelled predictions fell below the reference",
     "signal.data_fault": "served data are faulty (nulls, constants, values that are not finite)",
+    "signal.observations_lost": "a model server could not write what it predicted: the disk refused or was too slow",
     "signal.stale": "a dataset got nothing new for longer than its `fresh` allows",
     "signal.fresh": "something new came for a dataset that was stale, or its `fresh` asks for less",
     "monitor.window_closed": "a window over predictions was closed",

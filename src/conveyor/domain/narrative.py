@@ -265,6 +265,7 @@ SENTENCES: dict[str, Told] = {
     "rollout.completed": lambda e: f"Release {e.data['release']} is live in {_name(e)}, and the one before was drained",
     "signal.drift": lambda e: f"Drift: {e.data['message']}",
     "signal.decay": lambda e: f"Decay: {e.data['message']}",
+    "signal.observations_lost": lambda e: f"Observations lost: {e.data['message']}",
     "signal.stale": lambda e: f"Stale: {e.data['message']}, longer than {e.data['fresh']}",
     "signal.fresh": lambda e: (
         f"Something new came for {_name(e)}" if e.data["asked"] else f"{_name(e)} is not asked to be fresh any more"

@@ -12,6 +12,8 @@ TRIGGERS = ("data", "drift", "decay", "code")
 """What may start a training; a schedule has a key of its own."""
 GROUP_SPLITS = ("past", "unseen", "apart")
 """What may stand on both sides of the cut: a group's past, or nothing of a group."""
+LOG_MODES = ("batched", "sync")
+"""Whether an answer waits until its observation is on disk."""
 OUTCOMES = ("promote", "abort")
 """What becomes of a canary step that saw too little traffic to judge."""
 SAMPLERS = ("tpe", "random", "grid")
@@ -179,6 +181,13 @@ class CardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """How a model's server works; `observations` is one of LOG_MODES."""
+
+    observations: str = "batched"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """With k the newest known label's time, rows in (k - holdout - gap - window, k - holdout - gap] are trained on.
 
@@ -206,6 +215,7 @@ class ModelConfig:
     backtest: BacktestConfig = BacktestConfig()
     retrain: RetrainConfig = RetrainConfig()
     monitor: MonitorConfig = MonitorConfig()
+    serve: ServeConfig = ServeConfig()
     rollout: RolloutConfig = RolloutConfig()
     card: CardConfig = CardConfig()
 

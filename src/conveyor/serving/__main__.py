@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", type=Path, help="Unix socket to answer on too, for a proxy on this host")
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
+    parser.add_argument("--sync", action="store_true", help="answer only once the observation is on disk")
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
     parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
     parser.add_argument("--digest", action="append", default=[], metavar="FILE=BLAKE3", help="what was signed")
@@ -55,6 +56,7 @@ def main() -> int:
             max_body=given.max_body,
             trusted=tuple(given.trust),
             socket=given.socket,
+            sync=given.sync,
             limits=replace(usual, waiting=given.max_waiting, seconds=given.time_limit),
         )
     except ConveyorError as error:

@@ -3,6 +3,7 @@ its answer."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import traceback
@@ -15,10 +16,10 @@ from conveyor.domain.form import ONNX
 from conveyor.domain.model import Signature
 from conveyor.errors import ConveyorError, InputRejected, NotFound
 from conveyor.serving import binary
-from conveyor.serving.bulk import Bulk, Limits, too_slow
+from conveyor.serving.bulk import Bulk, Limits
 from conveyor.serving.http import Request, Response
 from conveyor.serving.inference import Answer, Inference
-from conveyor.serving.log import ObservationWriter
+from conveyor.serving.log import WINDOW_SECONDS, ObservationWriter
 from conveyor.serving.metrics import Metrics
 from conveyor.serving.model import LoadedModel
 from conveyor.serving.protocol import encode
@@ -32,6 +33,8 @@ _EXTENSIONS = ("model_list", "model_repository", "binary_tensor_data")
 REPOSITORY_INDEX = "/v2/repository/index"  # asked by POST
 _PLAIN = frozenset({"/ping", "/health", "/version"})  # what an MLflow client asks
 Work = Callable[..., Answer]  # (body, *, at, mark, length)
+Log = ObservationWriter[asyncio.Future[bool]]
+LOST = b"x-conveyor-observation: lost\r\n"  # of an answer in sync mode that the disk has not
 _JSON = b"content-type: application/json\r\n"
 _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 
@@ -39,7 +42,7 @@ _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 class Endpoints:
     """Answers requests for one model; never raises."""
 
-    def __init__(self, model: LoadedModel, log: ObservationWriter, limits: Limits) -> None:
+    def __init__(self, model: LoadedModel, log: Log, limits: Limits) -> None:
         self._model = model
         self._log = log
         self._limits = limits
@@ -63,7 +66,7 @@ class Endpoints:
         if size > INLINE_BYTES or (size > INLINE_BINARY_BYTES and binary.HEADER in request.headers):
             return self._apart(request, work)
         begun = time.perf_counter()
-        return self._settle(begun, self._score(request, work))
+        return self._finish(begun, self._score(request, work))
 
     def refuse(self, status: int, reason: str) -> Response:
         """The answer to a request that was not read to its end."""
@@ -72,21 +75,18 @@ class Endpoints:
 
     async def _apart(self, request: Request, work: Work) -> Response:
         begun = time.perf_counter()
-        until = begun + self._limits.seconds
         try:
-            scored = await self._bulk.run(len(request.body), partial(self._score, request, work, until))
+            scored = await self._bulk.run(len(request.body), partial(self._score, request, work))
         except ConveyorError as error:
             scored = error
-        return self._settle(begun, scored)
+        done = self._finish(begun, scored)
+        return done if isinstance(done, Response) else await done
 
-    def _score(self, request: Request, work: Work, until: float | None = None) -> Answer | ConveyorError:
-        """Runs on any thread. What is answered is in the log before; after `until` nobody waits for an answer."""
+    def _score(self, request: Request, work: Work) -> Answer | ConveyorError:
+        """Runs on any thread, and logs nothing: nobody may be waiting for its result any more."""
         try:
             length = request.headers.get(binary.HEADER)
-            answer = work(request.body, at=time.time(), mark=_mark(request), length=length)
-            if until is not None and time.perf_counter() > until:
-                return too_slow(self._limits.seconds)
-            self._log.append(answer.prediction)
+            return work(request.body, at=time.time(), mark=_mark(request), length=length)
         except InputRejected as error:
             return _explained(error, request)
         except ConveyorError as error:
@@ -94,19 +94,38 @@ class Endpoints:
         except Exception:
             traceback.print_exc(file=sys.stderr)
             return ConveyorError("the model server failed on this request", hint="its log says why")
-        return answer
 
-    def _settle(self, begun: float, scored: Answer | ConveyorError) -> Response:
+    def _finish(self, begun: float, scored: Answer | ConveyorError) -> Response | Awaitable[Response]:
+        """What is answered has gone to the log before; in sync mode it is on disk before."""
         if isinstance(scored, ConveyorError):
-            status = _status(scored)
-            self._metrics.answered(status, 0, time.perf_counter() - begun)
-            again = f"retry-after: {scored.retry_after}\r\n".encode() if scored.retry_after else b""
-            return Response(status, _reason(scored), self._headers + again)
-        self._metrics.answered(200, scored.prediction.rows, time.perf_counter() - begun)
-        if scored.skew:
-            self._metrics.skewed(scored.skew)
-        headers = scored.header + self._served_by if scored.header else self._headers
-        return Response(200, scored.body, headers)
+            return self._refused(begun, scored)
+        if not self._log.sync:
+            self._log.append(scored.prediction)
+            return self._answered(begun, scored)
+        ticket = asyncio.get_running_loop().create_future()
+        if not self._log.append(scored.prediction, ticket):
+            ticket.set_result(False)
+        return self._once_kept(begun, scored, ticket)
+
+    async def _once_kept(self, begun: float, scored: Answer, ticket: asyncio.Future[bool]) -> Response:
+        kept = await ticket
+        response = self._answered(begun, scored)
+        if not kept:
+            response.headers += LOST
+        return response
+
+    def _refused(self, begun: float, error: ConveyorError) -> Response:
+        status = _status(error)
+        self._metrics.answered(status, 0, time.perf_counter() - begun)
+        again = f"retry-after: {error.retry_after}\r\n".encode() if error.retry_after else b""
+        return Response(status, _reason(error), self._headers + again)
+
+    def _answered(self, begun: float, answer: Answer) -> Response:
+        self._metrics.answered(200, answer.prediction.rows, time.perf_counter() - begun)
+        if answer.skew:
+            self._metrics.skewed(answer.skew)
+        headers = answer.header + self._served_by if answer.header else self._headers
+        return Response(200, answer.body, headers)
 
     def _page(self, request: Request) -> Response:
         path, metrics = request.path, request.path == "/metrics"
@@ -129,12 +148,16 @@ class Endpoints:
         return f"it serves {here}; GET /v2 names the protocol"
 
     def _metrics_text(self) -> bytes:
-        log = {
-            "conveyor_observations_written_total": self._log.written,
-            "conveyor_observations_lost_total": self._log.lost,
-            "conveyor_observations_buffered_bytes": self._log.buffered_bytes,
+        log = self._log
+        figures = {
+            "conveyor_observations_written_total": log.written,
+            "conveyor_observations_lost_total": log.lost,
+            "conveyor_observations_buffered_bytes": log.buffered_bytes,
+            "conveyor_observations_sync": int(log.sync),
+            "conveyor_observations_window_seconds": 0 if log.sync else WINDOW_SECONDS,
+            "conveyor_observations_longest_wait_seconds": round(log.longest, 6),
         }
-        return self._metrics.text(log).encode()
+        return self._metrics.text(figures).encode()
 
 
 def _status(error: ConveyorError) -> int:

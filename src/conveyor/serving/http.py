@@ -66,7 +66,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One client. Requests are answered in order; while one is worked in a thread, no more is read."""
+    """One client. Requests are answered in order; while one is worked elsewhere, little more is read."""
 
     def __init__(self, handler: Handler, refuse: TooMuch, connections: Connections, *, max_body: int) -> None:
         self._handler = handler
@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._ready: deque[tuple[Request, bool]] = deque()  # whole requests, and whether the connection goes on after
         self._busy = False  # a request is being worked elsewhere
+        self._held = False  # no more is read until that one is answered
         self._choked = False  # the client does not read what it was answered
         self._refused = False  # the rest of what arrives is dropped
         self._begun = False  # a request has arrived in part
@@ -106,6 +107,9 @@ class Connection(asyncio.Protocol):
             self._connections.empty.set()
 
     def data_received(self, data: bytes) -> None:
+        if self._busy and not self._held:
+            self._held = True
+            self._transport.pause_reading()
         if self._in_head:
             self._head_size += len(data)
         try:
@@ -189,7 +193,6 @@ class Connection(asyncio.Protocol):
                 self._write(answer, request.method, goes_on)
             else:
                 self._busy = True
-                self._transport.pause_reading()
                 worked = partial(self._worked, request.method, goes_on)
                 asyncio.ensure_future(answer).add_done_callback(worked)
 
@@ -197,7 +200,9 @@ class Connection(asyncio.Protocol):
         self._busy = False
         if self._transport.is_closing():
             return
-        self._transport.resume_reading()
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
         self._write(done.result(), method, goes_on)
         self._work()
 

@@ -35,7 +35,7 @@ class Metrics:
         for rule, rows in broken.items():
             self.skew[rule] += rows
 
-    def text(self, log: Mapping[str, int]) -> str:
+    def text(self, log: Mapping[str, float]) -> str:
         """`log`: further metrics by name, those of the observation log."""
         lines = ["# TYPE conveyor_inference_requests_total counter"]
         for code, count in sorted(self.requests.items()):

@@ -10,11 +10,13 @@ import errno
 import gc
 import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from conveyor.errors import Conflict, Refused
 from conveyor.serving.bulk import Limits
-from conveyor.serving.endpoints import Endpoints
+from conveyor.serving.endpoints import Endpoints, Log
 from conveyor.serving.http import Connection, Connections
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.model import load
@@ -37,24 +39,37 @@ def serve(
     trusted: tuple[str, ...] = (),
     socket: Path | None = None,
     limits: Limits,
+    sync: bool = False,
 ) -> None:
     """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it.
 
-    With a `socket` it answers there too: the proxy reaches it by less work than through a port.
+    With a `socket` it answers there too: the proxy reaches it by less work than through a port. `sync`: no answer
+    leaves before its observation is on disk.
     """
     model = load(artifact, name=name, version=version, trusted=trusted)
     try:
         observations.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"{observations}: {error.strerror}", hint="--observations names a writable directory") from error
-    log = ObservationWriter(observations)
-    log.start()
     gc.freeze()  # the model and the modules stay for the process's life; no collection need walk them
-    try:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        log: Log = ObservationWriter(observations, settled=partial(_settled, runner.get_loop()) if sync else None)
+        log.start()
+        try:
             runner.run(_serve(Endpoints(model, log, limits), host, port, max_body, socket, limits.seconds))
-    finally:
-        log.close()
+        finally:
+            log.close()
+
+
+def _settled(loop: asyncio.AbstractEventLoop, tickets: list[asyncio.Future[bool]], kept: bool) -> None:
+    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        loop.call_soon_threadsafe(_tell, tickets, kept)
+
+
+def _tell(tickets: list[asyncio.Future[bool]], kept: bool) -> None:
+    for ticket in tickets:
+        if not ticket.done():
+            ticket.set_result(kept)
 
 
 async def _serve(
