@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from conveyor.cli import lifecycle, registry, reproduce
+from conveyor.cli import lifecycle, quality, registry, reproduce
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests
 
 app = typer.Typer(help="Models and their versions.", no_args_is_help=True)
 registry.add(app)
+quality.add(app)
 
 
 class _Why(TyperGroup):

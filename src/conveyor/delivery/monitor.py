@@ -10,12 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
+from conveyor.delivery import estimates
 from conveyor.delivery.inputs import datasets_of, labels_known_until
 from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
 from conveyor.domain import monitor, wire
 from conveyor.domain.dataset import DatasetVersion
-from conveyor.domain.model import ModelManifest, ModelVersion
-from conveyor.domain.monitor import Signal, Window
+from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
+from conveyor.domain.monitor import Quality, Signal, Window
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import DataConfig, ModelConfig
 from conveyor.domain.release import Build
@@ -104,8 +105,16 @@ class Monitor:
         part = self._part(version, batch.predictions)
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
+            known = estimates.of(tx, version, manifest)
             now_open, closed = observe(
-                opened, batch.predictions, manifest.profile, version.signature.features, model.monitor, manifest.rules
+                opened,
+                batch.predictions,
+                manifest.profile,
+                version.signature.features,
+                model.monitor,
+                manifest.rules,
+                known.calibrator if known else None,
+                model.metric,
             )
             tx.put(OPEN_WINDOWS, now_open)
             if part is not None:
@@ -133,6 +142,8 @@ class Monitor:
             )
         )
         live = live_model(tx, version.project, version.name)
+        if not faulty and (early := estimates.closed(tx, version, self._manifest(version), model, window)):
+            found = (*found, early)
         for signal in found:
             if live is not None and live.version == version.version:
                 self._signal(tx, version, signal)
@@ -212,6 +223,11 @@ class Monitor:
         labels = pl.scan_parquet(paths).filter(_utc(data.time) <= until).select(data.key, data.label.column).collect()
         return joined(predictions, labels, key=data.key, label=data.label.column, positive=model.positive)
 
+    def _reconciled(self, tx: Transaction, version: ModelVersion, quality: Quality, rows: pl.DataFrame) -> Quality:
+        if version.status in (ModelStatus.REMOVED, ModelStatus.DAMAGED):  # there may be no manifest to read
+            return quality
+        return estimates.reconciled(tx, version, self._manifest(version), quality, rows)
+
     def _measure(
         self,
         model: ModelConfig,
@@ -224,12 +240,17 @@ class Monitor:
     ) -> None:
         context = self._context
         measures = [
-            measured(group, id=context.new_id(), model=subject, version=int(str(number[0])), metric=model.metric)
+            (
+                measured(group, id=context.new_id(), model=subject, version=int(str(number[0])), metric=model.metric),
+                group,
+            )
             for number, group in sorted(frame.group_by("version"), key=lambda pair: int(str(pair[0][0])))
         ]
         with context.transaction() as tx:
             live = live_model(tx, project, model.name)
-            for quality in measures:
+            for plain, rows in measures:
+                version = tx.need(MODEL_VERSIONS, f"{subject}@{plain.version}")
+                quality = self._reconciled(tx, version, plain, rows)
                 tx.put(QUALITY, quality)
                 tx.append(
                     context.event(
@@ -243,10 +264,10 @@ class Monitor:
                         high=quality.high,
                         rows=quality.rows,
                         positives=quality.positives,
+                        estimate=quality.estimate.value if quality.estimate else None,
                         until=until.isoformat(),
                     )
                 )
-                version = tx.need(MODEL_VERSIONS, f"{subject}@{quality.version}")
                 signal = monitor.decay(quality, version.metrics[model.metric], model.monitor)
                 if signal is not None and live is not None and live.version == quality.version:
                     self._signal(tx, version, signal)

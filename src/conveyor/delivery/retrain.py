@@ -32,6 +32,7 @@ _TYPES = (
     "build.ready",
     "signal.drift",
     "signal.decay",
+    "signal.estimated_decay",
     "signal.data_fault",
     "monitor.window_closed",
     "run.succeeded",

@@ -67,6 +67,7 @@ CATALOGUE: dict[str, str] = {
     "rollout.completed": "a rollout ended; the previous release was drained",
     "signal.drift": "a feature or the score moved away from the training profile",
     "signal.decay": "quality on labelled predictions fell below the reference",
+    "signal.estimated_decay": "quality is estimated to have fallen below the reference, before labels have come",
     "signal.data_fault": "served data are faulty (nulls, constants, values that are not finite)",
     "signal.observations_lost": "a model server could not write what it predicted: the disk refused or was too slow",
     "signal.stale": "a dataset got nothing new for longer than its `fresh` allows",

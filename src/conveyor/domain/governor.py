@@ -13,7 +13,7 @@ Rules, in order; the first that stops is the reason given:
 
 Then each trigger by itself; one that may go is enough:
 
-8. data fault      served data are faulty: data, drift, decay and schedule wait, for HOLD at the most; code does not
+8. data fault      served data are faulty: all triggers but code wait, for HOLD at the most
 9. new rows        data needs `min_new_rows` new labelled rows (one at least); drift and decay need one, because without
                    new labels the same model would come out; code and schedule need none
 10. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only:
@@ -43,14 +43,15 @@ class TriggerKind(StrEnum):
     MANUAL = "manual"
     CODE = "code"
     DECAY = "decay"
+    ESTIMATED_DECAY = "estimated_decay"
     DRIFT = "drift"
     DATA = "data"
     SCHEDULE = "schedule"
 
 
 _ORDER = {kind: place for place, kind in enumerate(TriggerKind)}
-_HELD_BY_FAULT = frozenset({TriggerKind.DATA, TriggerKind.DRIFT, TriggerKind.DECAY, TriggerKind.SCHEDULE})
-_BY_SIGNAL = frozenset({TriggerKind.DRIFT, TriggerKind.DECAY})
+_BY_SIGNAL = frozenset({TriggerKind.DRIFT, TriggerKind.DECAY, TriggerKind.ESTIMATED_DECAY})
+_HELD_BY_FAULT = _BY_SIGNAL | {TriggerKind.DATA, TriggerKind.SCHEDULE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +311,7 @@ _DEFAULT = {
     TriggerKind.MANUAL: "a person asked for it",
     TriggerKind.CODE: "its code changed",
     TriggerKind.DECAY: "its quality decayed",
+    TriggerKind.ESTIMATED_DECAY: "its quality is estimated to have decayed",
     TriggerKind.DRIFT: "its features drifted",
     TriggerKind.SCHEDULE: "its schedule is due",
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from conveyor.domain.contract import Rule
 from conveyor.domain.drift import Profile
+from conveyor.domain.estimate import Calibrator
 from conveyor.domain.form import ONNX
 from conveyor.domain.gate import Verdict
 
@@ -63,6 +64,7 @@ class ModelManifest:
     framework: str
     rules: tuple[Rule, ...] = ()  # of the contract, those of columns that are features
     form: str = ONNX
+    calibrator: Calibrator | None = None  # of a classification, on its holdout
 
 
 @dataclass(frozen=True, slots=True)

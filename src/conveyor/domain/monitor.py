@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from conveyor.domain.estimate import Estimate
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import MonitorConfig
 
@@ -27,6 +28,7 @@ MIN_EVIDENCE = 20
 class SignalKind(StrEnum):
     DRIFT = "drift"
     DECAY = "decay"
+    ESTIMATED_DECAY = "estimated_decay"
     DATA_FAULT = "data_fault"
 
 
@@ -85,6 +87,7 @@ class Window:
     last_event: datetime | None = None
     state: str = "closed"
     skew: dict[str, int] = field(default_factory=dict)  # rule of the contract -> rows that break it
+    estimate: Estimate | None = None  # of the model's metric, before any label
 
     @property
     def psi(self) -> dict[str, float]:
@@ -99,7 +102,7 @@ class Window:
 class Quality:
     """A metric on predictions whose labels have come, with its bootstrap interval; None where the metric is undefined.
 
-    `id` is the keeper's to choose.
+    `id` is the keeper's to choose. `estimate` is what was expected on these very rows before their labels came.
     """
 
     metric: str
@@ -114,6 +117,12 @@ class Quality:
     id: str = ""
     first: datetime | None = None  # event times
     last: datetime | None = None
+    estimate: Estimate | None = None
+
+    @property
+    def error(self) -> float | None:
+        """By how much the estimate was too high."""
+        return self.estimate.value - self.value if self.estimate and self.value is not None else None
 
     @property
     def enough(self) -> bool:

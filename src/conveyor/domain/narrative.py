@@ -153,6 +153,8 @@ def _quality(event: Event) -> str:
         return f"{data['metric']} of version {data['version']} of {_name(event)} is undefined on {_rows(data['rows'])}"
     spread = f" ({_figure(data['low'])} to {_figure(data['high'])})" if data.get("low") is not None else ""
     told = f"{data['metric']} {_figure(data['value'])}{spread} on {_rows(data['rows'])} with labels"
+    before = data.get("estimate")
+    told += f"; {_figure(before)} was expected before they came" if before is not None else ""
     return f"Version {data['version']} of {_name(event)} has {told}"
 
 
@@ -266,6 +268,7 @@ SENTENCES: dict[str, Told] = {
     "signal.drift": lambda e: f"Drift: {e.data['message']}",
     "signal.decay": lambda e: f"Decay: {e.data['message']}",
     "signal.observations_lost": lambda e: f"Observations lost: {e.data['message']}",
+    "signal.estimated_decay": lambda e: f"Estimated decay: {e.data['message']}",
     "signal.stale": lambda e: f"Stale: {e.data['message']}, longer than {e.data['fresh']}",
     "signal.fresh": lambda e: (
         f"Something new came for {_name(e)}" if e.data["asked"] else f"{_name(e)} is not asked to be fresh any more"

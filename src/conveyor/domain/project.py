@@ -8,7 +8,7 @@ from typing import Any
 
 from conveyor.domain.gates.config import GatesConfig
 
-TRIGGERS = ("data", "drift", "decay", "code")
+TRIGGERS = ("data", "drift", "decay", "estimated_decay", "code")
 """What may start a training; a schedule has a key of its own."""
 GROUP_SPLITS = ("past", "unseen", "apart")
 """What may stand on both sides of the cut: a group's past, or nothing of a group."""

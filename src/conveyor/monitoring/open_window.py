@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from conveyor.domain.estimate import ScoreTally
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -54,6 +56,7 @@ class OpenWindow:
     last_event: datetime | None = None
     state: str = "open"
     skew: dict[str, int] = field(default_factory=dict)  # rule of the contract -> rows that break it
+    blocks: ScoreTally | None = None  # the scores in the blocks of the version's calibrator
 
     @property
     def id(self) -> str:
@@ -81,6 +84,7 @@ class OpenWindow:
             last=_latest(self.last, other.last),
             first_event=_earliest(self.first_event, other.first_event),
             last_event=_latest(self.last_event, other.last_event),
+            blocks=self.blocks.merge(other.blocks) if self.blocks and other.blocks else None,
             skew={rule: self.skew.get(rule, 0) + other.skew.get(rule, 0) for rule in sorted({*self.skew, *other.skew})},
         )
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from conveyor.domain.contract import Rule
 from conveyor.domain.drift import FeatureProfile, Profile
+from conveyor.domain.estimate import Calibrator
+from conveyor.domain.measures import expected
 from conveyor.domain.monitor import FeatureShift, Window
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import MonitorConfig
@@ -39,11 +41,14 @@ def observe(
     features: tuple[str, ...],
     config: MonitorConfig,
     rules: Sequence[Rule] = (),
+    calibrator: Calibrator | None = None,
+    metric: str = "",
 ) -> tuple[OpenWindow, tuple[Window, ...]]:
     """Counts predictions of the window's version, in order; gives the window now open, and those that were closed.
 
     Shadow predictions are left out: they repeat what the live version was asked. `features` names the columns in the
-    order of the manifest's signature. Raises CorruptObject when a prediction's bytes do not fit its rows.
+    order of the manifest's signature. With a calibrator each closed window
+    has an estimate of `metric`. Raises CorruptObject when a prediction's bytes do not fit its rows.
     """
     counted = [each for each in predictions if each.mark != "shadow" and each.rows > 0]
     closed: list[Window] = []
@@ -56,16 +61,17 @@ def observe(
         stop = min(start + max(config.rows - window.rows, 1), len(scores))
         first, last = (int(np.searchsorted(ends, row, side="right")) for row in (start, stop - 1))
         part = _tallied(window, matrix[start:stop], scores[start:stop], profile, features)
-        part = replace(part, skew=skew.broken(matrix[start:stop]))
+        blocks = expected.tally(scores[start:stop], calibrator.edges) if calibrator else None
+        part = replace(part, skew=skew.broken(matrix[start:stop]), blocks=blocks)
         window = window.add(_timed(part, counted[first : last + 1]))
         if window.rows >= config.rows:
-            closed.append(close(window, profile))
+            closed.append(close(window, profile, calibrator, metric))
             window = window.next()
         start = stop
     return window, tuple(closed)
 
 
-def close(window: OpenWindow, profile: Profile) -> Window:
+def close(window: OpenWindow, profile: Profile, calibrator: Calibrator | None = None, metric: str = "") -> Window:
     """The window's figures against the training profile; features that the profile does not know are left out."""
     shifts = {
         name: _shift(tally, profile.features[name])
@@ -88,6 +94,7 @@ def close(window: OpenWindow, profile: Profile) -> Window:
         first_event=window.first_event,
         last_event=window.last_event,
         skew=window.skew,
+        estimate=expected.estimate(metric, window.blocks, calibrator) if window.blocks and calibrator else None,
     )
 
 

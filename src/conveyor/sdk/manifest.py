@@ -9,6 +9,8 @@ import polars as pl
 from conveyor.domain import skew, statistics
 from conveyor.domain.contract import Rule, rules_of
 from conveyor.domain.drift import Profile
+from conveyor.domain.measures import expected
+from conveyor.domain.metric import METRICS
 from conveyor.domain.model import Example, ModelManifest, Signature
 from conveyor.domain.monitor import NULL_SHARE
 from conveyor.domain.step import TrainSpec
@@ -32,15 +34,17 @@ def manifest_of(
     classes: tuple[str, ...],
     training: pl.DataFrame,
     holdout: pl.DataFrame,
+    truth: pl.Series,
     made: Converted,
 ) -> ModelManifest:
-    """`training` rows by event time; `holdout` features as Float64; `made` was compared on the holdout."""
+    """`training` rows by event time; `holdout` features as Float64, `truth` its labels; `made` was compared on it."""
     takes, gives = made.scorer.inputs, made.scorer.outputs
     signature = Signature(features, takes, gives, made.score, spec.key, spec.time, classes)
     example = example_of(handler, model, features, holdout, made, spec.parity_tolerance)
     profile = profile_of(features, training, made.scores)
     rules = rules_for(spec, features, training)
-    return ModelManifest(signature, example, profile, handler.framework, rules, made.conversion.form)
+    calibrator = expected.calibrator(truth.to_numpy(), made.scores) if METRICS[spec.metric].classification else None
+    return ModelManifest(signature, example, profile, handler.framework, rules, made.conversion.form, calibrator)
 
 
 def rules_for(spec: TrainSpec, features: tuple[str, ...], training: pl.DataFrame) -> tuple[Rule, ...]:

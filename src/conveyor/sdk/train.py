@@ -72,7 +72,8 @@ def train(spec: TrainSpec, out: Path) -> TrainingReport:
     began = time.perf_counter()
     made = convert(handler, estimator, features, matrix, given, spec.parity_tolerance, labels, positive, spec.trusted)
     convert_seconds = time.perf_counter() - began
-    manifest = manifest_of(spec, handler, estimator, features, labels, rows.training, holdout, made)
+    truth = slicing.truth(rows.holdout, spec).cast(pl.Float64)
+    manifest = manifest_of(spec, handler, estimator, features, labels, rows.training, holdout, truth, made)
     simple = baseline_scores(spec, features, rows.training, rows.holdout)
     keep(out, made.conversion, manifest, holdout_frame(spec, features, rows.holdout, native, simple))
     return TrainingReport(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.erasure import Erasure
+from conveyor.domain.estimate import Expectation
 from conveyor.domain.fetch import FetchState
 from conveyor.domain.freshness import Stale
 from conveyor.domain.governor import GovernorRecord
@@ -72,6 +73,7 @@ STALE = Collection("stale", Stale)
 GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
+EXPECTATIONS = Collection("expectations", Expectation, index=("model",))
 SWEEPS = Collection("sweeps", Sweep, index=("project", "state"))
 TOKENS = Collection("tokens", Token, key="digest", index=("name",))
 KEPT_FILES = Collection("kept_files", KeptFile)

@@ -68,6 +68,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(9, {"verifications": ("model",)}),
     Migration(10, {"sweeps": ("project", "state")}),
     Migration(11, {"step_pasts": ()}),
+    Migration(12, {"expectations": ("model",)}),
 )
 
 

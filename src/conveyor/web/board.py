@@ -25,7 +25,7 @@ LOG_LINES = 200
 _LOG_CHUNKS = 64  # of 256 KB: what is read of a log to find its end
 
 _BAD = ("failed", "refused", "rejected", "aborted", "rolled_back", "config_invalid", "error", "lost", "data_fault")
-_WARN = ("drift", "decay", "quarantined", "waiting", "cancelled", "duplicate", "superseded")
+_WARN = ("drift", "decay", "estimated_decay", "quarantined", "waiting", "cancelled", "duplicate", "superseded")
 _GOOD = ("succeeded", "completed", "ready", "version_created")
 
 
@@ -105,7 +105,7 @@ def charts(desk: Desk, project: str, model: str) -> dict[str, Spec]:
         return found
     metric = key_metric(versions[0] if versions else None, measures)
     if measures or any(metric in each.metrics and each.labelled_until for each in versions):
-        found["quality"] = quality_chart(measures, versions, metric)
+        found["quality"] = quality_chart(measures, versions, metric, windows)
     if windows:
         found["drift"] = drift_chart(list(reversed(windows)), MonitorConfig().psi)
     return found

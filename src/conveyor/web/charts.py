@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from conveyor.domain.model import ModelVersion
@@ -19,13 +20,17 @@ WORST = 5
 """So many features are drawn, those that moved most."""
 
 
-def quality_chart(measures: Sequence[Quality], versions: Sequence[ModelVersion], metric: str) -> Spec:
-    """Quality in use, one line a version over event time, with its interval; diamonds are on the holdout."""
+def quality_chart(
+    measures: Sequence[Quality], versions: Sequence[ModelVersion], metric: str, windows: Sequence[Window] = ()
+) -> Spec:
+    """Quality in use, one line a version over event time, with its interval; diamonds are on the holdout;
+    dashed is what was estimated of each window before labels came."""
+    early = [_early(each) for each in windows if each.estimate and each.estimate.metric == metric and _moment(each)]
     rows = [_measure(each) for each in measures if each.metric == metric and each.value is not None and each.last]
     held = [_held(each, metric) for each in versions if metric in each.metrics and each.labelled_until]
     # `measures` come newest first, so a version's first row is the end of its line: where its name stands.
     ends = list({row["version"]: row for row in reversed(rows)}.values())
-    names = sorted({row["version"] for row in (*rows, *held)}, key=lambda name: int(name[1:]))
+    names = sorted({row["version"] for row in (*rows, *held, *early)}, key=lambda name: int(name[1:]))
     color = {
         "field": "version",
         "type": "nominal",
@@ -53,6 +58,11 @@ def quality_chart(measures: Sequence[Quality], versions: Sequence[ModelVersion],
             "mark": {"type": "text", "align": "left", "dx": 6, "dy": -7, "fontWeight": "bold"},
             "encoding": {"x": x, "y": y, "color": color, "text": {"field": "version"}},
         },
+        {
+            "data": {"values": early},
+            "mark": {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1.5, "opacity": 0.8, "clip": True},
+            "encoding": {"x": x, "y": y, "color": color, "tooltip": [*tooltip, _tip("on")]},
+        },
     ]
     return _chart(layers)
 
@@ -67,7 +77,7 @@ def drift_chart(windows: Sequence[Window], limit: float = 0.25) -> Spec:
     rows = [
         {"time": moment.isoformat(), "feature": name, "psi": window.psi[name], "version": f"v{window.version}"}
         for window in windows
-        if (moment := window.last_event or window.last)
+        if (moment := _moment(window))
         for name in shown
         if name in window.psi
     ]
@@ -148,6 +158,17 @@ def _chart(layers: list[Spec]) -> Spec:
         "layer": layers,
         "config": {"view": {"stroke": None}, "background": "transparent"},
     }
+
+
+def _moment(window: Window) -> datetime | None:
+    return window.last_event or window.last
+
+
+def _early(window: Window) -> dict[str, Any]:
+    moment, given = _moment(window), window.estimate
+    value = given.value if given else None
+    time = moment.isoformat() if moment else ""
+    return {"version": f"v{window.version}", "time": time, "value": value, "rows": window.rows, "on": "estimate"}
 
 
 def _measure(each: Quality) -> dict[str, Any]:
