@@ -288,7 +288,7 @@ def settled(folder: Path, port: int) -> Settings:
 def served(settings: Settings) -> Iterator[float]:
     """The control plane of a home; how long it took until it answered."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "conveyor.app", str(settings.home)]
+    command = [sys.executable, "-m", "conveyor.start", str(settings.home)]
     with started(command, settings.api_port, "/health", quiet=True):
         yield time.perf_counter() - begun
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
-import secrets
-import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
+from fastapi import FastAPI
 
-from conveyor.config.settings import Settings, load_settings
+from conveyor.config.settings import Settings
 from conveyor.delivery.arrivals import Arrivals, accept
 from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
@@ -50,8 +43,7 @@ from conveyor.delivery.vigil import Vigil
 from conveyor.delivery.watching_buckets import Buckets
 from conveyor.delivery.world import World
 from conveyor.domain.run import RunState
-from conveyor.effects import identity, installed
-from conveyor.effects.clock import SystemClock
+from conveyor.effects import installed
 from conveyor.effects.deaths import Deaths
 from conveyor.effects.environment import clean_environment
 from conveyor.effects.envoy import Envoy
@@ -61,13 +53,13 @@ from conveyor.engine.context import Context
 from conveyor.engine.recipe import Recipe
 from conveyor.engine.reconciler import Controller, Reconciler
 from conveyor.engine.runs import Runs
-from conveyor.errors import ConveyorError
+from conveyor.foundation import context as context
+from conveyor.foundation import objects as objects
+from conveyor.foundation import records as records
+from conveyor.foundation import tracking as tracking
 from conveyor.stores.collections import RUNS
 from conveyor.stores.data.opening import open_store
-from conveyor.stores.objects import Objects
-from conveyor.stores.records import Records
 from conveyor.stores.rowlog import RowLog
-from conveyor.stores.tracking import experiments
 from conveyor.stores.tracking.database import TrackingDatabase
 from conveyor.web.mlflow.service import Service
 from conveyor.web.mlflow.trained import TrainedModels
@@ -82,23 +74,13 @@ class ControlPlane:
     tracking: TrackingDatabase
 
 
-def records(settings: Settings, *, prepare: bool = True) -> Records:
-    return Records(settings.database_url or f"sqlite:///{settings.database}", prepare=prepare)
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A control plane at work, the application over it, and its models as tracking tells them."""
 
-
-def objects(settings: Settings) -> Objects:
-    return Objects(settings.objects_url or str(settings.objects), settings.home / "cache")
-
-
-def context(settings: Settings) -> Context:
-    return Context(settings, records(settings), objects(settings), SystemClock(), _new_id, identity.owner())
-
-
-def tracking(settings: Settings) -> TrackingDatabase:
-    database = TrackingDatabase(settings.database_url or f"sqlite:///{settings.tracking}")
-    now = int(SystemClock().now().timestamp() * 1000)
-    database.write(lambda session: experiments.ensure(session, experiments.DEFAULT, now))
-    return database
+    plane: ControlPlane
+    app: FastAPI
+    trained: TrainedModels
 
 
 def processes(settings: Settings) -> Processes:
@@ -110,9 +92,7 @@ def envoy(settings: Settings) -> Envoy:
     return Envoy(settings.envoy, settings.public_port, address=settings.host, concurrency=1)
 
 
-def control_plane(settings: Settings) -> ControlPlane:
-    shared = context(settings)
-    tracked = tracking(settings)
+def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase) -> ControlPlane:
     running = processes(settings)
     training = TrainRecipe(shared)
     trial = TrialRecipe(shared, at_once=os.cpu_count() or 1)
@@ -168,23 +148,19 @@ def proxy_program(settings: Settings) -> Program:
 
 def control_program(settings: Settings) -> Program:
     """The control plane itself. Its stamp changes with every change of Conveyor: another one replaces it."""
-    argv = (sys.executable, "-m", "conveyor.app", str(settings.home))
+    argv = (sys.executable, "-m", "conveyor.start", str(settings.home))
     env = clean_environment() | {installed.STAMP: installed.stamp()}
     log = settings.logs / "processes" / f"{CONTROL}.log"
     return Program(CONTROL, argv, settings.root, env, log, priority=2, stop_seconds=15, keyed=True)
 
 
-def serve(home: Path) -> None:
-    """Runs the control plane in this process until it is told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    settings = load_settings(home)
-    plane = control_plane(settings)
-    token = settings.token_file.read_text().strip()
-    mlflow = Service(plane.tracking, plane.context, TrainedModels(plane.context, plane.desk.registry))
+def complete(settings: Settings, shared: Context, tracked: TrackingDatabase, token: str, mlflow: Service) -> Complete:
+    """All that is beyond tracking, at work: the reconciler runs, and the application answers everything else."""
+    plane = control_plane(settings, shared, tracked)
     app = application(plane.desk, settings, token, plane.reconciler.poke, mlflow)
-    _announce(plane.context)
+    _announce(shared)
     plane.reconciler.start()
-    asyncio.run(_serve(app, settings, plane))
+    return Complete(plane, app, TrainedModels(shared, plane.desk.registry))
 
 
 def _announce(shared: Context) -> None:
@@ -192,30 +168,3 @@ def _announce(shared: Context) -> None:
     with shared.records.transaction() as tx:
         flying = [run.id for run in tx.find(RUNS, where={"state": RunState.RUNNING}, limit=100)]
         tx.append(shared.event("system.recovered" if flying else "system.started", "control", runs=flying))
-
-
-async def _serve(app: object, settings: Settings, plane: ControlPlane) -> None:
-    server = Server(app, address=settings.host, port=settings.api_port, interface=Interfaces.ASGI, log_access=False)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.ensure_future(server.serve())
-    done, _ = await asyncio.wait({serving, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    plane.reconciler.stop()
-    if not plane.reconciler.alive:
-        with contextlib.suppress(ConveyorError):
-            plane.context.release()
-    if serving not in done:
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({serving}, timeout=5)
-    # What still runs are threads of requests that wait for a client; all state is on disk.
-    os._exit(0 if serving not in done else 1)
-
-
-def _new_id() -> str:
-    return secrets.token_hex(6)
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]))

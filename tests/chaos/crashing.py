@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conveyor import app
+from conveyor import start
 from conveyor.domain.run import Run
 from conveyor.stores.collections import RUNS
 from conveyor.stores.records import Records, Transaction
@@ -73,4 +73,4 @@ Transaction.append = append  # type: ignore[method-assign]
 Records.transaction = transaction  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    app.serve(HOME)
+    start.serve(HOME)

@@ -208,7 +208,7 @@ class Estate:
     def of(cls, plane: Plane) -> Estate:
         context, desk = start(plane)
         save_settings(context.settings)  # where the commands find it
-        service = Service(tracking(context.settings), context, TrainedModels(context, desk))
+        service = Service(tracking(context.settings), context, lambda: TrainedModels(context, desk))
         return cls(context, desk, service, open_store(context.settings.home))
 
     def train(self, verdict: Verdict = PASS) -> None:

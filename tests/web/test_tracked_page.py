@@ -31,7 +31,7 @@ def test_runs_are_drawn_together(tmp_path: Path) -> None:
         points.log(session, runs.number(session, "one"), [Point("odd", "NaN", 1, 1)])
 
     database.write(fill)
-    service = Service(database, world.context, TrainedModels(world.context, world.desk.registry))
+    service = Service(database, world.context, lambda: TrainedModels(world.context, world.desk.registry))
     client = Client(application(world.desk, settings, TOKEN, lambda: None, service))
     assert client.get("/tracked/one").status_code == 401
     bearer = {"authorization": f"Bearer {TOKEN}"}

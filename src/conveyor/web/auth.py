@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from fastapi import Request
+from starlette.requests import Request
 
 from conveyor.domain.token import Role, Token, needed
 from conveyor.errors import Forbidden, Unauthorized

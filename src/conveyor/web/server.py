@@ -20,7 +20,6 @@ from conveyor.web.auth import Guard
 from conveyor.web.git import git
 from conveyor.web.hooks import hooks
 from conveyor.web.metrics import metrics
-from conveyor.web.mlflow.application import Mlflow
 from conveyor.web.mlflow.service import Service
 from conveyor.web.mlflow.tracked import Tracked
 from conveyor.web.pages import pages
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 def application(
     desk: Desk, settings: Settings, token: str, poke: Callable[[], None], tracking: Service | None = None
 ) -> FastAPI:
+    """`tracking`: its pages and its part of the API; MLflow's paths are answered ahead of this, by `Mlflow`."""
     guard = Guard(token, desk.tokens.find)
     app = FastAPI(title="Conveyor", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.include_router(rows(desk, guard, answer))
@@ -43,7 +43,6 @@ def application(
     _headers(app)
     if tracking is not None:
         app.include_router(tracked(tracking, guard, body_of, answer))
-        app.add_middleware(Mlflow, service=tracking, guard=guard)
     return app
 
 

@@ -18,12 +18,13 @@ from conveyor.errors import InputRejected, NotFound, Refused
 from conveyor.stores.objects import digest_file
 from conveyor.stores.tracking import files, runs
 from conveyor.stores.tracking.database import Session
-from conveyor.web.mlflow import logged_model_routes, needs, trained
+from conveyor.web.mlflow import logged_model_routes, needs
 from conveyor.web.mlflow.service import Answer, Service
+from conveyor.web.mlflow.versions import OWNER
 
 _RUN = re.compile(r"(\d+)/([A-Za-z0-9][\w\-]{0,255})/artifacts(?:/(.+))?")
 _MODEL = re.compile(r"(\d+)/models/(m-[0-9a-f]{32})/artifacts(?:/(.+))?")
-_TRAINED = re.compile(rf"{trained.OWNER}/([\w\-]+/[\w\-]+)/(\d+)(?:/(.+))?")
+_TRAINED = re.compile(rf"{OWNER}/([\w\-]+/[\w\-]+)/(\d+)(?:/(.+))?")
 
 
 def listed(service: Service, path: str) -> Answer:

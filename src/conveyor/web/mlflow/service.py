@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conveyor.engine.context import Context
 from conveyor.stores.tracking.database import Session, TrackingDatabase
-from conveyor.web.mlflow.trained import TrainedModels
+
+if TYPE_CHECKING:
+    from conveyor.web.mlflow.trained import TrainedModels
 
 Answer = dict[str, Any]
 
@@ -18,7 +20,12 @@ Answer = dict[str, Any]
 class Service:
     database: TrackingDatabase
     context: Context
-    trained: TrainedModels
+    find_trained: Callable[[], TrainedModels]
+
+    @property
+    def trained(self) -> TrainedModels:
+        """Waits, where the control plane has only begun to start."""
+        return self.find_trained()
 
     def now(self) -> int:
         """Milliseconds."""

@@ -18,8 +18,8 @@ from conveyor.engine.context import Context
 from conveyor.errors import Conflict, InputRejected, NotFound, Refused
 from conveyor.stores.collections import ALIASES, MODEL_VERSIONS, PROJECTS
 from conveyor.stores.records import Transaction
+from conveyor.web.mlflow.versions import OWNER
 
-OWNER = "conveyor"
 _CLIENT, _REASON = "an MLflow client", "asked for by an MLflow client"
 _MOST = 1000
 

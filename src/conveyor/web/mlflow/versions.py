@@ -11,6 +11,7 @@ from conveyor.stores.tracking.database import Session
 from conveyor.web.mlflow.service import Answer, Service
 
 Document = dict[str, Any]
+OWNER = "conveyor"  # of the artifacts of what Conveyor trained
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]{32})")
 _KEPT = re.compile(r"mlflow-artifacts:(?://[^/]*)?/\d+/(?:models/)?([\w-]+)/artifacts(?:/(.*))?")
 
