@@ -18,6 +18,7 @@ from conveyor.cli import (
     model,
     release,
     remote,
+    replay,
     reproduce,
     rollout,
     run,
@@ -54,6 +55,7 @@ app.add_typer(track.app, name="track")
 model.app.command("trust")(track.trust)
 release.add(app)
 dora.add(app)
+replay.add(app)
 reproduce.add(app)
 environment.add(app)
 deploy.add(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cronsim import CronSim
 
@@ -39,7 +39,6 @@ _TYPES = (
     "run.failed",
     "run.cancelled",
 )
-_ENOUGH = 0.95  # of the span that a first training needs; a day's last row is never at midnight
 
 
 class Retrain:
@@ -183,7 +182,7 @@ class Retrain:
             if not version.root:
                 rows = labelled_rows(manifest_of(self._context.objects, version), until)
                 rows -= newest[0].rows if newest else 0
-            short = short or _short(model, version, until)
+            short = short or governor.short_of(model, version.first, until)
         facts = Facts(
             new_rows=rows + _touched(tx, versions, newest[0] if newest else None),
             since_version=newest[0].version if newest else None,
@@ -235,18 +234,6 @@ def _touched(tx: Transaction, versions: dict[str, DatasetVersion], newest: Model
             known = tx.get(DATASET_VERSIONS, f"{version.dataset}@{before}") if before else None
             count += abs(version.touched - (known.touched if known else 0))
     return count
-
-
-def _short(model: ModelConfig, version: DatasetVersion, until: datetime | None) -> str:
-    """A first training needs at least as long a stretch to train on as it is scored on."""
-    if until is None or version.first is None or model.holdout is None:
-        return ""
-    span, needs = until - version.first, model.gap + 2 * model.holdout
-    if span >= needs * _ENOUGH:
-        return ""
-    have = max(span, timedelta(0)).total_seconds() / 86400
-    wanted = needs.total_seconds() / 86400
-    return f"labels are known for {have:.1f} days only; a holdout and as much before it need {wanted:.1f}"
 
 
 def _due(schedule: str | None, ticked: datetime | None, now: datetime) -> bool:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from conveyor.domain.project import RetrainConfig
+from conveyor.domain.project import ModelConfig, RetrainConfig
 
 PATIENCE = 10
 HOLD = timedelta(hours=24)
@@ -35,6 +35,8 @@ FRUITLESS = 2
 BACKOFF_MIN = timedelta(minutes=1)
 BACKOFF_MAX = timedelta(hours=24)
 DAY = timedelta(hours=24)
+ENOUGH = 0.95
+"""Of the span that a first training needs; a day's last row is never at midnight."""
 
 
 class TriggerKind(StrEnum):
@@ -284,6 +286,19 @@ def _needs(config: RetrainConfig, trigger: Trigger) -> int:
     if trigger.kind is TriggerKind.DATA:
         return max(config.min_new_rows, 1)
     return 1 if trigger.kind in _BY_SIGNAL else 0
+
+
+def short_of(model: ModelConfig, first: datetime | None, until: datetime | None) -> str:
+    """Why the labelled history, from `first` to `until`, cannot be trained on yet: a first training needs at least as
+    long a stretch to train on as it is scored on."""
+    if until is None or first is None or model.holdout is None:
+        return ""
+    have, needs = until - first, model.gap + 2 * model.holdout
+    if have >= needs * ENOUGH:
+        return ""
+    days = max(have, timedelta(0)).total_seconds() / 86400
+    wanted = needs.total_seconds() / 86400
+    return f"labels are known for {days:.1f} days only; a holdout and as much before it need {wanted:.1f}"
 
 
 # --- sentences

@@ -8,6 +8,7 @@ from typing import Any
 
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.replay import Walked
 from conveyor.domain.tracked import Point
 
 Spec = dict[str, Any]
@@ -147,6 +148,60 @@ def weekly_chart(weeks: Sequence[Mapping[str, Any]], metric: str = "average prec
         "tooltip": [_tip("model"), _tip("week", "ordinal"), _tip("value", "quantitative")],
     }
     return _chart([{"data": {"values": rows}, "mark": {"type": "line", "point": True}, "encoding": encoding}])
+
+
+def replay_chart(walks: Sequence[Walked], metric: str) -> Spec:
+    """Quality of each policy, block by block of event time."""
+    names = [walk.policy.name for walk in walks]
+    rows = [
+        {"policy": walk.policy.name, "time": block.until.isoformat(), "value": block.metrics[metric]}
+        for walk in walks
+        for block in walk.blocks
+        if metric in block.metrics
+    ]
+    encoding = {
+        "x": _time("time", "event time"),
+        "y": {"field": "value", "type": "quantitative", "title": metric.replace("_", " "), "scale": {"zero": False}},
+        "color": _policies(names),
+        "tooltip": [_tip("policy"), _tip("value", "quantitative"), _tip("time", "temporal")],
+    }
+    return _chart([{"data": {"values": rows}, "mark": {"type": "line", "point": True}, "encoding": encoding}])
+
+
+def frontier_chart(walks: Sequence[Walked], frontier: Sequence[str], metric: str) -> Spec:
+    """What a policy costs, in seconds of training, and what it gives; the frontier is joined by a line."""
+    names = [walk.policy.name for walk in walks]
+    rows = [
+        {"policy": walk.policy.name, "seconds": walk.seconds, "value": walk.mean}
+        for walk in walks
+        if walk.mean is not None
+    ]
+    x = {"field": "seconds", "type": "quantitative", "title": "seconds of training"}
+    y = {"field": "value", "type": "quantitative", "title": metric.replace("_", " "), "scale": {"zero": False}}
+    tooltip = [_tip("policy"), _tip("seconds", "quantitative"), _tip("value", "quantitative")]
+    line = [row for row in rows if row["policy"] in frontier]
+    text = {"type": "text", "align": "left", "dx": 7, "dy": -6}
+    return _chart(
+        [
+            {"data": {"values": line}, "mark": {"type": "line", "color": "#888"}, "encoding": {"x": x, "y": y}},
+            {
+                "data": {"values": rows},
+                "mark": {"type": "point", "filled": True, "size": 80},
+                "encoding": {"x": x, "y": y, "color": {**_policies(names), "legend": None}, "tooltip": tooltip},
+            },
+            {"data": {"values": rows}, "mark": text, "encoding": {"x": x, "y": y, "text": {"field": "policy"}}},
+        ]
+    )
+
+
+def _policies(names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "field": "policy",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": list(names), "range": [PALETTE[place % len(PALETTE)] for place in range(len(names))]},
+        "legend": {"orient": "bottom", "labelLimit": 260},
+    }
 
 
 def _chart(layers: list[Spec]) -> Spec:
