@@ -121,4 +121,3 @@ def test_a_step_that_knows_the_future_is_refused(folder: Path) -> None:
     said = replay(folder, "--policy", "never", ok=False)
     assert "give another a in" in said
     assert "known at its time" in said
-    assert "there is no policy" in replay(folder, "--policy", "sometimes", ok=False)
