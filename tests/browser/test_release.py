@@ -22,6 +22,10 @@ def test_the_receipt_is_readable(site: Callable[[str], Site], tmp_path: Path) ->
             page.open(f"{shop.address}/?token={shop.token}")
             page.until("document.getElementById('link').textContent === 'Live'")
             page.picture(pictures / f"dashboard-{width}.png")
+            page.open(f"{shop.address}/data/shop/payments")
+            assert page.value("document.querySelectorAll('svg.bars rect').length") == 60
+            page.picture(pictures / f"dataset-{width}.png")
+            assert page.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
             page.open(f"{shop.address}/projects/shop/environments/production/releases/1")
             assert page.value("document.querySelector('h1').textContent.includes('Release 1')")
             assert page.value("document.querySelectorAll('script').length") == 0

@@ -15,6 +15,7 @@ PAGES = [
     "/",
     "/runs/run1",
     "/models/shop/fraud",
+    "/data/shop/payments",
     f"/projects/shop/commits/{COMMIT}",
     "/projects/shop/environments/production/releases/1",
 ]
@@ -144,6 +145,18 @@ def test_a_models_page_shows_figures_verdicts_and_charts(shop: World) -> None:
     assert charts["drift"]["layer"][0]["data"]["values"]
     assert client.get("/live/charts/shop/nope").json() == {}
     assert client.get("/models/shop/nope").status_code == 404
+
+
+def test_a_datasets_page_tells_what_its_columns_hold_and_how_they_moved(shop: World) -> None:
+    client = person(shop)
+    page = client.get("/data/shop/payments").text
+    for told in ("Version 12: 4,000 rows", "moved away", "steady", "gold", "1 refused", "TX_AMOUNT:min 3", "min 0"):
+        assert told in page
+    assert page.count('<svg class="bars"') == 3  # what is a text or all null has none
+    assert "/data/shop/payments" in client.get("/").text
+    shop.context.objects.delete(shop.desk.dataset_versions("shop", "payments")[0].profile.sketches)  # type: ignore[union-attr]
+    assert "Version 12: 4,000 rows" in client.get("/data/shop/payments").text
+    assert client.get("/data/shop/nope").status_code == 404
 
 
 def test_the_timeline_gives_only_what_is_new(shop: World) -> None:

@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from conveyor.config.settings import Settings, make_folders
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.rows import Rows
-from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.gate import Outcome, Verdict
 from conveyor.domain.governor import Decision, GovernorRecord, GovernorState
 from conveyor.domain.model import ModelStatus, ModelVersion, Parity, Score, Signature
@@ -22,7 +21,7 @@ from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.rollout import Phase, Rollout
 from conveyor.domain.run import Run, RunState, Step, StepState
-from conveyor.domain.state import Alias, Arrival, Project
+from conveyor.domain.state import Alias, Arrival, DataTag, Project, Quarantined
 from conveyor.effects.clock import SteppedClock
 from conveyor.engine.context import Context
 from conveyor.stores import collections as c
@@ -31,6 +30,7 @@ from conveyor.stores.records import Records
 from conveyor.stores.rowlog import RowLog
 from conveyor.web.server import application
 
+from . import payments
 from .receipts import receipt
 
 TOKEN = "a-token-for-tests"
@@ -95,9 +95,11 @@ def full(home: Path, port: int = 8000) -> World:
         tx.put(c.ALIASES, Alias("shop/fraud:live", "shop/fraud", "live", 2))
         why = Decision(False, "new rows", "did not retrain because only 120 new labelled rows came; data needs 5,000")
         tx.put(c.GOVERNORS, GovernorRecord(GovernorState("shop/fraud", "shop"), why))
-        schema = {"TX_AMOUNT": "Float64"}
-        data = DatasetVersion("shop", "payments", 12, 11, "m", 113_204, 9_000, schema, START, START - 90 * DAY, START)
-        tx.put(c.DATASET_VERSIONS, data)
+        for version in payments.versions(world.context.objects, home, START, HOSTILE):
+            tx.put(c.DATASET_VERSIONS, version)
+        tx.put(c.DATA_TAGS, DataTag("shop/payments@gold", "shop/payments", "gold", 11))
+        broken = {"TX_AMOUNT:min": 3}
+        tx.put(c.QUARANTINE, Quarantined("q1", "shop/payments", f"{HOSTILE}.csv", 3, broken, "d" * 64, 12, START))
         tx.put(c.ARRIVALS, Arrival("shop/payments/x", "shop", "payments", "bad.parquet", "x", START, "refused"))
         tx.put(c.RUNS, _run("run1", "build", COMMIT, StepState.FAILED, f"test said {HOSTILE}"))
         tx.put(c.RUNS, _run("run2", "train", "shop/fraud", StepState.RUNNING))
@@ -128,7 +130,7 @@ def _story(world: World) -> None:
 
 
 def _config() -> ProjectConfig:
-    data = {"payments": DataConfig("payments", time="TX_DATETIME")}
+    data = {"payments": DataConfig("payments", time="TX_DATETIME", rules={"TX_AMOUNT": {"min": 0, "not_null": True}})}
     models = {"fraud": ModelConfig("fraud", "shop.fraud:train", ("data.payments",), "average_precision")}
     return ProjectConfig("shop", data, models=models)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
 from conveyor.delivery.contract_desk import ContractDesk
+from conveyor.delivery.dataset_desk import DatasetDesk
 from conveyor.delivery.erase import EraseDesk
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
@@ -88,6 +89,7 @@ class Desk:
         self.registry = RegistryDesk(context, poke)
         self.reports = Reports(context)
         self.lineage = LineageDesk(context)
+        self.datasets = DatasetDesk(context, self.lineage)
         self.contracts = ContractDesk(context)
         self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)

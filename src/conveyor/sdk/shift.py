@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 
 from conveyor.domain import statistics
@@ -29,6 +31,26 @@ def shift(before: Sketch, after: Sketch) -> Shift | None:
         return None
     chance = (len(old) - 1) * (1 / before.rows + 1 / after.rows)
     return Shift(statistics.psi(np.asarray(old), np.asarray(new)), chance)
+
+
+def shifts(
+    before: Mapping[str, Sketch], after: Mapping[str, Sketch], apart: Collection[str | None]
+) -> dict[str, Shift]:
+    """Of the columns that both have, but for those `apart`: keys and times, which are new in new rows."""
+    found = {name: shift(before[name], after[name]) for name in after if name in before and name not in apart}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def histogram(sketch: Sketch, bins: int) -> tuple[float, ...]:
+    """Shares of the finite values in bins of equal width from the 1st to the 99th percentile, what lies beyond in the
+    outermost ones; () where a column has no numbers, or one only."""
+    if not sketch.moments.count:
+        return ()
+    low, high = sketch.quantiles.get_quantiles([0.01, 0.99])
+    inner = np.linspace(low, high, bins + 1)[1:-1]
+    if not np.all(np.diff(inner) > 0):
+        return ()
+    return tuple(float(share) for share in sketch.quantiles.get_pmf(inner.tolist(), True))
 
 
 def _numbers(before: Sketch, after: Sketch) -> tuple[list[float], list[float]]:

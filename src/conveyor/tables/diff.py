@@ -6,7 +6,7 @@ import polars as pl
 
 from conveyor.domain.dataset import Part
 from conveyor.domain.table_diff import RowsChanged, Shift, TableDiff, columns
-from conveyor.sdk.shift import shift
+from conveyor.sdk.shift import shifts as between
 from conveyor.tables.table import Table
 
 
@@ -46,13 +46,9 @@ def rows(before: Table, after: Table) -> RowsChanged:
 
 
 def shifts(before: Table, after: Table) -> dict[str, Shift]:
-    """How far each column moved; keys are left out, since new rows have new ones."""
+    """How far each column moved."""
     old, new = before.sketches(), after.sketches()
-    if not old or not new:
-        return {}
-    apart = (after.view.key, after.view.time)
-    found = {name: shift(old[name], new[name]) for name in new if name in old and name not in apart}
-    return {name: each for name, each in found.items() if each is not None}
+    return between(old, new, (after.view.key, after.view.time)) if old and new else {}
 
 
 def _hashed(table: Table, parts: list[Part], key: str | None) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from conveyor.web.auth import Guard
 from conveyor.web.bundle import Bundle
 from conveyor.web.gatekeeping import Render, page_route, signed_in
 from conveyor.web.mlflow.tracked import Tracked
+from conveyor.web.pages_data import bound, data_pages
 from conveyor.web.pages_tracked import tracked_pages
 
 _UI = Path(__file__).parent / "ui"
@@ -43,6 +44,7 @@ def pages(desk: Desk, guard: Guard, settings: Settings, tracked: Tracked | None 
     _runs(router, desk, render, inside)
     _models(router, desk, render, inside)
     _releases(router, desk, render, inside)
+    data_pages(router, desk, render, inside)
     _files(router, bundle, inside)
     if tracked is not None:
         tracked_pages(router, tracked, render, inside)
@@ -188,7 +190,7 @@ def _renderer(settings: Settings, bundle: Bundle) -> Render:
         lstrip_blocks=True,
     )
     environment.filters |= {"when": _when, "short": lambda commit: commit[:8], "figure": _figure}
-    environment.filters |= {"ms": board.milliseconds, "spread": board.spread}
+    environment.filters |= {"ms": board.milliseconds, "spread": board.spread, "bound": bound}
     environment.globals |= {
         "took": board.took,
         "bundle": bundle.name,
