@@ -54,6 +54,7 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from _retrain((*at, "retrain"), model.retrain)
     yield from at_least((*at, "monitor", "rows"), model.monitor.rows, 1)
     yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)
+    yield from fraction((*at, "monitor", "false_alarms"), model.monitor.false_alarms)
     yield from at_least((*at, "monitor", "decay"), model.monitor.decay, 0)
     yield from choice((*at, "serve", "observations"), "mode", model.serve.observations, LOG_MODES)
     yield from check_rollout((*at, "rollout"), model.rollout)

@@ -1,7 +1,8 @@
 """What monitoring concludes from a window of observations. Pure: figures in, signals out.
 
 A signal is raised by effect size, never by a p-value alone: with enough rows every difference is significant. What no
-change at all would reach, by chance or by the calendar, is no signal either (`FeatureShift.natural`).
+change at all would reach is no signal either: by the calendar (`FeatureShift.natural`), or by chance, however many
+features are looked at (`MonitorConfig.false_alarms`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from conveyor.domain.drift import Distances, direction
 from conveyor.domain.estimate import Estimate
+from conveyor.domain.measures.multiple import benjamini_hochberg
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import MonitorConfig
 
@@ -50,6 +53,7 @@ class FeatureShift:
     """One feature of a closed window against the training profile.
 
     `natural` is the PSI that unchanged traffic may reach in a window of this size; drift has to pass it too.
+    Windows that an earlier Conveyor closed have the PSI alone.
     """
 
     psi: float
@@ -59,9 +63,15 @@ class FeatureShift:
     null_share: float
     reference_null_share: float
     constant: bool = False  # here, though not in training
+    distances: Distances = field(default_factory=Distances)
+    reference_std: float = 0.0
 
     def drifted(self, threshold: float) -> bool:
         return self.psi > max(threshold, self.natural)
+
+    @property
+    def direction(self) -> str:
+        return direction(self.mean, self.reference_mean, self.reference_std)
 
     @property
     def missing(self) -> bool:
@@ -136,12 +146,13 @@ def signals(window: Window, config: MonitorConfig) -> tuple[Signal, ...]:
     """Data faults and drift of a closed window; a faulty feature is not reported as drift as well."""
     faulty = _faulty(window, config)
     found = [_fault_signal(window, faulty)] if faulty else []
+    features, score_differs = _significant(window, config.false_alarms)
     moved = [
         name
         for name, shift in sorted(window.features.items(), key=lambda item: (-item[1].psi, item[0]))
-        if shift.drifted(config.psi) and name not in faulty
+        if name in features and shift.drifted(config.psi) and name not in faulty
     ]
-    score_moved = window.score is not None and window.score.drifted(config.psi)
+    score_moved = window.score is not None and score_differs and window.score.drifted(config.psi)
     if moved or (score_moved and not faulty):
         found.append(_drift_signal(window, config, tuple(moved), score_moved))
     return tuple(found)
@@ -172,6 +183,15 @@ def decay(quality: Quality, reference: float, config: MonitorConfig) -> Signal |
     return Signal(SignalKind.DECAY, quality.model, quality.version, message, None, (), figures)
 
 
+def _significant(window: Window, level: float) -> tuple[frozenset[str], bool]:
+    """Features that differ beyond chance, all tested together and the score with them; and whether the score does."""
+    names = list(window.features)
+    tested = [*window.features.values(), *([window.score] if window.score else [])]
+    adjusted = benjamini_hochberg([shift.distances.p_value or 0.0 for shift in tested])
+    found = frozenset(name for name, p in zip(names, adjusted, strict=False) if p <= level)
+    return found, window.score is not None and adjusted[-1] <= level
+
+
 def _faulty(window: Window, config: MonitorConfig) -> dict[str, str]:
     """Faulty features and what is wrong with each, as a clause; "score" for scores that are not finite."""
     faulty = {
@@ -183,13 +203,28 @@ def _faulty(window: Window, config: MonitorConfig) -> dict[str, str]:
         stuck = shift.constant and window.rows >= CONSTANT_ROWS and shift.drifted(config.psi)
         if stuck and name not in faulty:
             faulty[name] = f"{name} is {shift.mean:g} in every row (mean {shift.reference_mean:g} in training)"
+    for name, shift in window.features.items():
+        if name not in faulty and (said := _unheard_of(name, shift)):
+            faulty[name] = said
     for rule, rows in window.skew.items():
         name, _, kind = rule.rpartition(":")
         if rows > NULL_SHARE * window.rows and name not in faulty:
             faulty[name] = f"{name} breaks the contract's rule {kind} in {rows / window.rows:.1%} of rows"
     if window.nonfinite > NULL_SHARE * window.rows:
         faulty["score"] = f"{window.nonfinite:,} scores are NaN or infinite"
+    elif window.score is not None and window.score.distances.extreme > NULL_SHARE:
+        faulty["score"] = f"{window.score.distances.extreme:.1%} of scores are far beyond all that the holdout had"
     return faulty
+
+
+def _unheard_of(name: str, shift: FeatureShift) -> str:
+    """What a feature has that training never had: other values than its few, or numbers out of all proportion."""
+    found = shift.distances
+    if found.new > NULL_SHARE:
+        return f"{name} has values in {found.new:.1%} of rows that training never had"
+    if found.extreme > NULL_SHARE:
+        return f"{name} is more than ten times its range in training away from it in {found.extreme:.1%} of rows"
+    return ""
 
 
 def _fault_signal(window: Window, faulty: dict[str, str]) -> Signal:
@@ -206,9 +241,12 @@ def _fault_signal(window: Window, faulty: dict[str, str]) -> Signal:
 def _drift_signal(window: Window, config: MonitorConfig, moved: tuple[str, ...], score_moved: bool) -> Signal:
     told = [_moved(name, window.features[name]) for name in moved]
     figures = {name: window.features[name].psi for name in moved}
+    for name in moved:
+        figures |= _distances(name, window.features[name])
     if score_moved and window.score is not None:
         told.append(_moved("the score", window.score))
         figures["score"] = window.score.psi
+        figures |= _distances("score", window.score)
     message = (
         f"{_list(told)} moved away from the training profile in {_where(window)}; the limit is {config.psi:g}. "
         f"{_cause(len(moved), len(window.features))}"
@@ -225,7 +263,19 @@ def _cause(moved: int, features: int) -> str:
 
 
 def _moved(name: str, shift: FeatureShift) -> str:
-    return f"{name} (PSI {shift.psi:.2f}, mean {shift.mean:.4g} against {shift.reference_mean:.4g})"
+    where = f", {shift.direction}" if shift.direction else ""
+    return f"{name} (PSI {shift.psi:.2f}{where}, mean {shift.mean:.4g} against {shift.reference_mean:.4g})"
+
+
+def _distances(name: str, shift: FeatureShift) -> dict[str, float]:
+    """Beside the PSI, under NAME:sd (how far the mean went), NAME:ks and so on; none in windows that have none."""
+    found = shift.distances
+    if found.p_value is None:
+        return {}
+    told = {"ks": found.ks, "js": found.jensen_shannon, "wasserstein": found.wasserstein, "p": found.p_value}
+    if shift.reference_std > 0:
+        told["sd"] = (shift.mean - shift.reference_mean) / shift.reference_std
+    return {f"{name}:{what}": value for what, value in told.items()}
 
 
 def _where(window: Window) -> str:

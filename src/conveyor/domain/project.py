@@ -127,6 +127,7 @@ class MonitorConfig:
 
     rows: int = 5000
     psi: float = 0.25
+    false_alarms: float = 0.01
     decay: float = 0.10
 
 

@@ -1,4 +1,4 @@
-"""Metrics, the paired bootstrap, profiles and the population stability index, on numpy arrays.
+"""Metrics and the paired bootstrap, on numpy arrays; profiles of features are `measures.profile`'s.
 
 Pure: randomness comes from the seed given. Apart from the dataclasses in `drift.py` and `metric.py`, because those are
 imported by the command line and the model server, which have no need of numpy.
@@ -6,12 +6,13 @@ imported by the command line and the model server, which have no need of numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from conveyor.domain.drift import FeatureProfile
+from conveyor.domain.measures.histograms import psi
+from conveyor.domain.measures.profile import counts_in, profile
 from conveyor.domain.metric import METRICS, Metric
 
 __all__ = [
@@ -40,11 +41,8 @@ Sums = Callable[[list[float]], float]
 Draw = Callable[[np.random.Generator], Ints]
 
 _EPSILON = float(np.finfo(np.float64).eps)
-SMOOTHING = 0.5
 MIN_EVIDENCE = 20
 """Rows of the rarer class (rows, for a regression) below which an interval is not believed."""
-BLOCKS = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
-"""Rows of a window for which a profile knows how far unchanged traffic strays."""
 
 
 # --- metrics: each is a function of sums over rows, so a resample costs a gather and no sorting
@@ -272,85 +270,6 @@ _ADDITIVE: dict[str, tuple[Callable[[Floats, Floats], tuple[Floats, ...]], Sums]
     # truth centred first: the difference of two large means would lose the digits
     "r2": (lambda y, s: ((y - s) ** 2, y - y.mean(), (y - y.mean()) ** 2), _r2),
 }
-
-
-# --- profiles
-
-
-def psi(reference: Sequence[int] | Ints, current: Sequence[int] | Ints) -> float:
-    """Population stability index between two histograms over the same bins: sum (p - q) ln(p / q); 0 when alike.
-
-    Half a row is added to every bin of both (Jeffreys' prior), so that an empty bin costs a finite amount that
-    shrinks as rows grow. Nulls take part when the caller appends them as a bin. Under no change the expected value
-    is about (bins - 1)(1/n + 1/m). No rows on either side: 0, for there is nothing to tell.
-    """
-    expected, actual = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
-    if expected.shape != actual.shape:
-        raise ValueError(f"histograms of {expected.size} and {actual.size} bins cannot be compared")
-    if expected.sum() == 0 or actual.sum() == 0:
-        return 0.0
-    p = (actual + SMOOTHING) / (actual.sum() + SMOOTHING * actual.size)
-    q = (expected + SMOOTHING) / (expected.sum() + SMOOTHING * expected.size)
-    return float(((p - q) * np.log(p / q)).sum())
-
-
-def counts_in(values: npt.ArrayLike, edges: Sequence[float]) -> tuple[Ints, int]:
-    """How many values lie in (edges[i-1], edges[i]], first and last bin open-ended; and how many are not finite."""
-    numbers = np.asarray(values, dtype=np.float64).ravel()
-    finite = numbers[np.isfinite(numbers)]
-    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), finite, side="left")
-    return np.bincount(bins, minlength=len(edges) + 1), numbers.size - finite.size
-
-
-def profile(values: npt.ArrayLike, edges: Sequence[float] | None = None, bins: int = 10) -> FeatureProfile:
-    """The distribution of one feature; `values` [rows] in order of time, null as NaN.
-
-    Edges are values that occur (quantiles of k/bins), as float32, which is what the model server sees. A value that
-    holds more than one quantile gets a bin of its own, so a flag or a constant shows a change either way.
-    `spread` is the largest PSI of a block of these very values against all of them, for each size of BLOCKS that fits
-    at least twice: what time of day and day of week do to a window by themselves (see `drift.FeatureProfile`).
-    """
-    with np.errstate(over="ignore"):
-        numbers = np.asarray(values, dtype=np.float64).ravel().astype(np.float32)
-    finite = numbers[np.isfinite(numbers)]
-    chosen = tuple(float(edge) for edge in edges) if edges is not None else _edges(finite, bins)
-    counts, nulls = counts_in(numbers, chosen)
-    exact = finite.astype(np.float64)
-    some = exact.size > 0
-    return FeatureProfile(
-        edges=chosen,
-        counts=tuple(int(count) for count in counts),
-        nulls=nulls,
-        mean=float(exact.mean()) if some else 0.0,
-        std=float(exact.std()) if some else 0.0,
-        min=float(exact.min()) if some else 0.0,
-        max=float(exact.max()) if some else 0.0,
-        spread=_spread(numbers, chosen),
-    )
-
-
-def _edges(finite: npt.NDArray[np.float32], bins: int) -> tuple[float, ...]:
-    if finite.size == 0:
-        return ()
-    points = np.arange(1, bins) / bins
-    quantiles = np.quantile(finite, points, method="inverted_cdf").astype(np.float32)
-    distinct, times = np.unique(quantiles, return_counts=True)
-    heavy = distinct[times > 1] if bins > 2 else distinct
-    below = np.nextafter(heavy, np.float32(-np.inf))
-    return tuple(float(edge) for edge in np.unique(np.concatenate([distinct, below])))
-
-
-def _spread(numbers: npt.NDArray[np.float32], edges: tuple[float, ...]) -> tuple[tuple[int, float], ...]:
-    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), numbers.astype(np.float64), side="left")
-    bins[~np.isfinite(numbers)] = len(edges) + 1
-    width = len(edges) + 2
-    whole = np.bincount(bins, minlength=width)
-
-    def farthest(size: int) -> float:
-        starts = range(0, bins.size - size + 1, size)
-        return max(psi(whole, np.bincount(bins[start : start + size], minlength=width)) for start in starts)
-
-    return tuple((size, farthest(size)) for size in BLOCKS if bins.size >= 2 * size)
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

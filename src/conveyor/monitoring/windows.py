@@ -5,7 +5,6 @@ Rows are read once and kept nowhere; a window is closed after exactly `MonitorCo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,18 +16,18 @@ from conveyor.domain.contract import Rule
 from conveyor.domain.drift import FeatureProfile, Profile
 from conveyor.domain.estimate import Calibrator
 from conveyor.domain.measures import expected
+from conveyor.domain.measures.against import against
+from conveyor.domain.measures.profile import counts_in
 from conveyor.domain.monitor import FeatureShift, Window
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import MonitorConfig
 from conveyor.domain.skew import Skew
-from conveyor.domain.statistics import counts_in, psi
 from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow, Tally
 
 SPREAD_MARGIN = 1.5
 """A window may stray so much farther than the farthest block of the training rows did."""
 
-NOISE_DEVIATIONS = 5.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Floats = npt.NDArray[np.float32]
@@ -117,11 +116,11 @@ def _tallied(
 ) -> OpenWindow:
     columns = np.ascontiguousarray(matrix.T)
     tallies = {
-        name: _tally(columns[place], profile.features[name].edges)
+        name: _tally(columns[place], profile.features[name].grid)
         for place, name in enumerate(features)
         if name in profile.features
     }
-    score = _tally(scores, profile.score.edges if profile.score else ())
+    score = _tally(scores, profile.score.grid if profile.score else ())
     return OpenWindow(window.model, window.version, window.number, len(scores), tallies, score)
 
 
@@ -152,19 +151,15 @@ def _tally(values: Floats, edges: tuple[float, ...]) -> Tally:
 
 def _shift(tally: Tally, reference: FeatureProfile) -> FeatureShift:
     rows = tally.finite + tally.nulls
+    distances = against(reference, tally.counts, tally.nulls, tally.low, tally.high)
     return FeatureShift(
-        psi=psi((*reference.counts, reference.nulls), (*tally.counts, tally.nulls)),
-        natural=max(SPREAD_MARGIN * reference.stray(rows), _noise(len(tally.counts), rows, reference.rows)),
+        psi=distances.psi,
+        natural=SPREAD_MARGIN * reference.stray(rows),
         mean=tally.mean,
         reference_mean=reference.mean,
         null_share=tally.nulls / rows if rows else 0.0,
         reference_null_share=reference.nulls / reference.rows if reference.rows else 0.0,
         constant=tally.nulls == 0 and tally.low is not None and tally.low == tally.high and not reference.constant,
+        distances=distances,
+        reference_std=reference.std,
     )
-
-
-def _noise(degrees: int, rows: int, reference_rows: int) -> float:
-    """PSI that chance reaches without any change: PSI / (1/n + 1/m) is about chi-square with bins - 1 degrees."""
-    if not rows or not reference_rows:
-        return 0.0
-    return (1 / rows + 1 / reference_rows) * (degrees + NOISE_DEVIATIONS * math.sqrt(2 * degrees))
