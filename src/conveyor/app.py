@@ -22,6 +22,7 @@ from conveyor.delivery.losses import Losses
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
 from conveyor.delivery.openlineage import OpenLineage
+from conveyor.delivery.predictions import Gathering
 from conveyor.delivery.preview_setup import PreviewRecipe
 from conveyor.delivery.previews import Previews
 from conveyor.delivery.project_steps import ProjectSteps
@@ -127,6 +128,7 @@ def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase
         Sweeps(shared, trial, files),
         Monitor(shared),
         Losses(shared),
+        Gathering(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),
         Collector(shared),
         Verifier(shared),

@@ -30,10 +30,13 @@ def test_scored_rows_have_key_or_prediction_id_times_and_version():
         ]
     )
     assert dict(frame.schema) == SCORED
-    assert frame["key"].to_list() == ["17", "b/0", "b/1", "c"]
-    assert frame["time"].to_list() == [datetime.fromtimestamp(1_525_000_000, UTC), None, None, None]
+    assert frame["id"].to_list() == ["a", "b/0", "b/1", "c", "d"]
+    assert frame["key"].to_list() == ["17", None, None, None, None]
+    assert frame["mark"].to_list() == [*[""] * 4, "shadow"]
+    ten = datetime.fromtimestamp(10, UTC)  # one without an event time means now
+    assert frame["time"].to_list()[:4] == [datetime.fromtimestamp(1_525_000_000, UTC), ten, ten, ten]
     assert frame["at"][0] == datetime.fromtimestamp(1_525_000_001.25, UTC)
-    assert frame["score"].to_list() == pytest.approx([0.5, 0.1, 0.2, 0.3])
+    assert frame["score"].to_list()[:4] == pytest.approx([0.5, 0.1, 0.2, 0.3])
     assert dict(scored([]).schema) == SCORED
     with pytest.raises(CorruptObject, match="prediction x says 2 rows, but has 8 bytes of scores, 1 keys"):
         scored([prediction("x", [0.1, 0.2], ("1",))])

@@ -9,6 +9,7 @@ from typing import Any
 from conveyor.config.check import check
 from conveyor.config.problem import Place, nearest
 from conveyor.config.read import Reader, found
+from conveyor.domain.derived import FAMILIES
 from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
@@ -89,6 +90,8 @@ def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
     config = reader.table(ProjectConfig, raw.get("project", {}), ("project",), given, {})
     if config.name:
         _check_name(reader, ("project", "name"), config.name)
+    if config.name in FAMILIES:
+        reader.add(("project", "name"), f'"{config.name}" is taken: datasets such as {config.name}/fraud begin so')
     return config
 
 

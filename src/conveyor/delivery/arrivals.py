@@ -9,12 +9,13 @@ from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, latest_build, latest_data, manifest_of, open_runs
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.watching import Watching
+from conveyor.domain import derived
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
 from conveyor.domain.state import Arrival
 from conveyor.engine.context import Context
-from conveyor.errors import Conflict, NotFound
+from conveyor.errors import Conflict, InputRejected, NotFound
 from conveyor.stores.collections import ARRIVALS, RUNS
 from conveyor.stores.records import Transaction
 
@@ -46,7 +47,7 @@ def accept(
 def _replaced(context: Context, tx: Transaction, arrival: Arrival) -> bool:
     """Whether its rows were there and are not any more, in a dataset whose content is replaced as a whole."""
     build = latest_build(tx, arrival.project)
-    data = build.config.data.get(arrival.name) if build else None
+    data = derived.find(build.config, arrival.name) if build else None
     if data is None or data.mode != "replace" or arrival.state != "taken":
         return False
     newest = latest_data(tx, arrival.project, arrival.name)
@@ -140,13 +141,21 @@ def table_of(build: Build | None, project: str, dataset: str) -> DataConfig:
     return found
 
 
+def declared(build: Build | None, project: str, dataset: str) -> DataConfig:
+    """As `table_of`, of a dataset that takes rows. Raises InputRejected for one that Conveyor makes."""
+    found = table_of(build, project, dataset)
+    if derived.model_of(dataset):
+        raise InputRejected(f"{dataset} takes no rows: Conveyor itself makes it", hint="Send rows to another dataset.")
+    return found
+
+
 def configured(build: Build | None, project: str, dataset: str) -> DataConfig:
     """The dataset's section of the project's configuration. Raises NotFound with what there is."""
     if build is None:
         raise NotFound(
             f"project {project!r} has no build yet", hint="Push it first: its conveyor.toml names the datasets."
         )
-    found = build.config.data.get(dataset)
+    found = derived.find(build.config, dataset)
     if found is None:
         names = ", ".join(sorted(build.config.data)) or "none"
         raise NotFound(f"there is no dataset {dataset!r} in conveyor.toml", hint=f"Declared are: {names}.")

@@ -232,7 +232,7 @@ class Desk:
             )
         context = self._context
         with context.records.read() as tx:
-            arrivals.table_of(latest_build(tx, project), project, dataset)
+            arrivals.declared(latest_build(tx, project), project, dataset)
         digest = context.objects.put_file(path)
         with context.records.transaction() as tx:
             taken = arrivals.accept(context, tx, project, dataset, file, digest, again=True)

@@ -9,6 +9,7 @@ from typing import Any
 from conveyor.delivery import lineage_index as index
 from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
 from conveyor.delivery.monitor import OPEN_WINDOWS
+from conveyor.domain import derived
 from conveyor.domain.dataset import DatasetVersion, Manifest, Part
 from conveyor.domain.lineage import ALWAYS, Kind, Lineage, Node, months, overlaps, walk
 from conveyor.domain.model import ModelVersion
@@ -71,7 +72,7 @@ class _Walk:
         name, at, number = what.rpartition("@")
         name, version = (name, number.removeprefix("v")) if at else (what, "")
         config = build.config if (build := latest_build(self._tx, self._project)) else None
-        if config and name in config.data and (not at or version.isdecimal()):
+        if config and derived.find(config, name) and (not at or version.isdecimal()):
             found = self._tx.get(DATASET_VERSIONS, f"{self._project}/{name}@{version}") if version else None
             found = found or (None if version else latest_data(self._tx, self._project, name))
             yield from [_data(found)] if found else []

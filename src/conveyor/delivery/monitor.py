@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import polars as pl
 from conveyor.delivery import estimates
 from conveyor.delivery.inputs import datasets_of, labels_known_until
 from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
+from conveyor.delivery.predictions import between, piece, read
 from conveyor.domain import monitor, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
@@ -20,11 +19,11 @@ from conveyor.domain.monitor import Quality, Signal, Window
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import DataConfig, ModelConfig
 from conveyor.domain.release import Build
-from conveyor.domain.state import Cursor, PredictionPart
+from conveyor.domain.state import Cursor
 from conveyor.engine.context import Context
 from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow
-from conveyor.monitoring.quality import joined, measured, scored
+from conveyor.monitoring.quality import SCORED, joined, measured, scored
 from conveyor.monitoring.windows import matrices, observe
 from conveyor.stores.collections import CURSORS, MODEL_VERSIONS, PREDICTION_PARTS, QUALITY, WINDOWS
 from conveyor.stores.observations import ObservationLog
@@ -102,7 +101,7 @@ class Monitor:
         """One transaction: windows, signals, the scored rows, and which segments they came from."""
         context = self._context
         manifest = self._manifest(version)
-        part = self._part(version, batch.predictions)
+        rows = scored(batch.predictions, version.signature.features)
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
             known = estimates.of(tx, version, manifest)
@@ -117,7 +116,7 @@ class Monitor:
                 model.metric,
             )
             tx.put(OPEN_WINDOWS, now_open)
-            if part is not None:
+            if (part := piece(context, tx, version, rows)) is not None:
                 tx.put(PREDICTION_PARTS, part)
             for window in closed:
                 self._closed(tx, version, model, window)
@@ -155,26 +154,6 @@ class Monitor:
             self._context.event(f"signal.{kind}", f"model/{version.model}", version.project, message=message, **data)
         )
 
-    def _part(self, version: ModelVersion, predictions: Sequence[Prediction]) -> PredictionPart | None:
-        """The scored rows as a Parquet object, to be joined with labels when they come."""
-        frame = scored(predictions)
-        if frame.is_empty():
-            return None
-        # A client that sends no event times means now.
-        frame = frame.with_columns(pl.coalesce("time", "at").alias("time"))
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd")
-        digest = self._context.objects.put(buffer.getvalue())
-        first, last = frame["time"].min(), frame["time"].max()
-        return PredictionPart(
-            self._context.new_id(),
-            version.model,
-            digest,
-            frame.height,
-            first if isinstance(first, datetime) else None,
-            last if isinstance(last, datetime) else None,
-        )
-
     def _manifest(self, version: ModelVersion) -> ModelManifest:
         if version.id not in self._manifests:
             raw = self._context.objects.get(version.artifact["model.json"])
@@ -193,21 +172,20 @@ class Monitor:
             cursor = tx.get(CURSORS, f"quality/{subject}") or Cursor(f"quality/{subject}")
             if version is None or (until := labels_known_until(roots[0], version)) is None or until == cursor.until:
                 return
-            parts = tx.find(PREDICTION_PARTS, where={"model": subject, "state": "open"}, limit=100_000, newest=False)
-        since = cursor.until or version.first or until
-        due = [part for part in parts if part.first is not None and part.first <= until]
-        enough = sum(part.rows for part in due) >= model.monitor.rows or (due and until - since >= _LONGEST)
+            since = cursor.until or version.first or until
+            digests, rows = between(context, tx, build.project, model.name, since, until)
+        enough = rows >= model.monitor.rows or (rows and until - since >= _LONGEST)
         if not enough:
             return
-        frame = self._joined(model, roots[0], version, due, since, until)
-        self._measure(model, subject, build.project, frame, cursor, until, due)
+        frame = self._joined(model, roots[0], version, digests, since, until)
+        self._measure(model, subject, build.project, frame, cursor, until)
 
     def _joined(
         self,
         model: ModelConfig,
         data: DataConfig,
         version: DatasetVersion,
-        parts: list[PredictionPart],
+        digests: list[str],
         since: datetime,
         until: datetime,
     ) -> pl.DataFrame:
@@ -215,8 +193,10 @@ class Monitor:
         assert data.label is not None
         assert data.time is not None
         assert data.key is not None
-        predictions = pl.concat([pl.read_parquet(objects.path(part.digest)) for part in parts])
-        predictions = predictions.filter(pl.col("time").is_between(since, until, closed="right"))
+        predictions = pl.concat([read(objects, digest, columns=list(SCORED)) for digest in digests])
+        predictions = predictions.filter(
+            pl.col("time").is_between(since, until, closed="right") & (pl.col("mark") != "shadow")
+        )
         paths = [objects.path(part.digest) for part in manifest_of(objects, version).within(since, until).parts]
         if not paths or predictions.is_empty():
             return predictions.with_columns(pl.lit(None, pl.Float64).alias("label")).clear()
@@ -236,7 +216,6 @@ class Monitor:
         frame: pl.DataFrame,
         cursor: Cursor,
         until: datetime,
-        parts: list[PredictionPart],
     ) -> None:
         context = self._context
         measures = [
@@ -271,9 +250,6 @@ class Monitor:
                 signal = monitor.decay(quality, version.metrics[model.metric], model.monitor)
                 if signal is not None and live is not None and live.version == quality.version:
                     self._signal(tx, version, signal)
-            for part in parts:
-                if part.last is not None and part.last <= until:
-                    tx.put(PREDICTION_PARTS, replace(part, state="joined"))
             tx.put(CURSORS, Cursor(cursor.id, until=until))
 
 

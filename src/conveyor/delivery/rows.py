@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from conveyor.delivery.lookup import latest_build, latest_data
+from conveyor.domain.derived import model_of
 from conveyor.domain.project import DataConfig
 from conveyor.domain.rows import MEDIA, MOST_KEYS, REMEMBERED, RowKeys, RowsTaken
 from conveyor.domain.state import Arrival, Project
@@ -73,6 +74,10 @@ class Rows:
             with records.read() as tx:
                 named = project or _only(tx.find(PROJECTS, limit=2))
                 build = latest_build(tx, named)
+                if model_of(dataset):
+                    raise InputRejected(
+                        f"{dataset} takes no rows: Conveyor itself makes it", hint="Send rows to another dataset."
+                    )
                 if build is None or dataset not in build.config.data:
                     names = ", ".join(sorted(build.config.data)) if build else "none: nothing was pushed yet"
                     raise NotFound(f"there is no dataset {dataset[:80]!r}", hint=f"Declared are: {names}.")

@@ -132,6 +132,14 @@ class MonitorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservationsConfig:
+    """What is kept of a model's predictions, as the dataset `predictions/<model>`."""
+
+    debounce: timedelta = timedelta(minutes=5)
+    keep: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
     requests: int = 0
 
@@ -217,6 +225,7 @@ class ModelConfig:
     retrain: RetrainConfig = RetrainConfig()
     monitor: MonitorConfig = MonitorConfig()
     serve: ServeConfig = ServeConfig()
+    observations: ObservationsConfig = ObservationsConfig()
     rollout: RolloutConfig = RolloutConfig()
     card: CardConfig = CardConfig()
 

@@ -7,6 +7,7 @@ transactions@golden              the version that the tag `golden` points to
 transactions@2018-05-01          the newest version that was known at that time, here the start of that day in UTC
 transactions@2018-05-01T06:30    the same, to the minute (or second); an offset such as +02:00 may follow
 shop/transactions@v12            of a project, where there are several
+predictions/fraud                what the model fraud answered; with a project shop/predictions/fraud
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from conveyor.domain.derived import FAMILIES
 from conveyor.errors import InputRejected
 
 LATEST = "latest"
@@ -55,7 +57,11 @@ def parse(text: str) -> Reference:
     """Raises InputRejected, which says what a reference may be."""
     name, at, which = text.partition("@")
     project, slash, dataset = name.rpartition("/")
-    if not _NAME.fullmatch(dataset) or (slash and not _NAME.fullmatch(project)):
+    right = bool(_NAME.fullmatch(dataset))
+    before, _, family = project.rpartition("/")
+    if slash and family in FAMILIES:
+        slash, project, dataset = before, before, f"{family}/{dataset}"
+    if not right or (slash and not _NAME.fullmatch(project)):
         raise _wrong(text, f"{name[:80]!r} is not the name of a dataset")
     if at and not which:
         raise _wrong(text, "nothing follows the @")

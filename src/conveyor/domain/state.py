@@ -162,7 +162,7 @@ class CachedStep:
 
 @dataclass(frozen=True, slots=True)
 class PredictionPart:
-    """A Parquet object of scored rows: key, time, version, score; to be joined with labels when they come."""
+    """A Parquet object of scored rows that waits to become part of the dataset `predictions/<model>`."""
 
     id: str
     model: str  # project/model
@@ -170,7 +170,8 @@ class PredictionPart:
     rows: int
     first: datetime | None
     last: datetime | None
-    state: str = "open"  # open | joined: all its labels have come
+    state: str = "open"
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def needed(method: str, path: str, service: str = "") -> Role:
     if (
         parts[:2] == ["v1", "projects"]
         and parts[3:4] == ["data"]
-        and (parts[5:] == ["erase"] or (parts[5:6] == ["erasures"] and parts[7:] == ["lift"]))
+        and (parts[-1] == "erase" or parts[-3:-2] + parts[-1:] == ["erasures", "lift"])
     ):
         return Role.ADMIN
     if parts[:2] in (["v1", "tokens"], ["v1", "collect"], ["v1", "trusted"]) or (

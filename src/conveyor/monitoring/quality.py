@@ -15,15 +15,26 @@ from conveyor.domain.monitor import Quality
 from conveyor.domain.observation import Prediction
 from conveyor.domain.statistics import bootstrap
 from conveyor.errors import CorruptObject
+from conveyor.monitoring.windows import matrices
 
 MICROSECONDS = pl.Datetime("us", "UTC")
-SCORED = {"key": pl.String, "version": pl.Int32, "score": pl.Float32, "time": MICROSECONDS, "at": MICROSECONDS}
-"""The columns of a table of scored rows; `time` is the event time (null when the request had none), `at` wall time."""
+SCORED = {
+    "id": pl.String,
+    "key": pl.String,
+    "time": MICROSECONDS,
+    "at": MICROSECONDS,
+    "score": pl.Float32,
+    "version": pl.Int32,
+    "mark": pl.String,
+}
+"""The columns of a table of scored rows; features follow. `time` is the event time (a client that sends none means
+now), `at` wall time. `key` is null where the request had none."""
+RESERVED = frozenset({*SCORED, "release", "caller"})
 
 
-def scored(predictions: Sequence[Prediction]) -> pl.DataFrame:
-    """One row for each row scored, shadow left out. A request without keys is found by its prediction id."""
-    counted = [each for each in predictions if each.mark != "shadow" and each.rows > 0]
+def scored(predictions: Sequence[Prediction], features: Sequence[str] = ()) -> pl.DataFrame:
+    """One row for each row scored. Row i of a request of several has the id `id/i`."""
+    counted = [each for each in predictions if each.rows > 0]
     for each in counted:
         if len(each.scores) != 4 * each.rows or len(each.keys) not in (0, each.rows) or len(each.times) > each.rows:
             raise CorruptObject(
@@ -35,14 +46,39 @@ def scored(predictions: Sequence[Prediction]) -> pl.DataFrame:
     times = [time for each in counted for time in (each.times or (None,) * each.rows)]
     at = np.array([each.at * 1e6 for each in counted]).astype(np.int64)
     columns = {
-        "key": [key for each in counted for key in (each.keys or _ids(each))],
-        "version": np.repeat(np.array([each.version for each in counted], dtype=np.int32), rows),
-        "score": np.frombuffer(b"".join(each.scores for each in counted), dtype="<f4"),
+        "id": [id_ for each in counted for id_ in _ids(each)],
+        "key": [key for each in counted for key in (each.keys or (None,) * each.rows)],
         "time": pl.Series(times, dtype=pl.Int64),
         "at": np.repeat(at, rows),
+        "score": np.frombuffer(b"".join(each.scores for each in counted), dtype="<f4"),
+        "version": np.repeat(np.array([each.version for each in counted], dtype=np.int32), rows),
+        "mark": [each.mark for each in counted for _ in range(each.rows)],
     }
-    frame = pl.DataFrame(columns, schema_overrides={"key": pl.String})
-    return frame.with_columns(pl.col("time", "at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    frame = pl.DataFrame(columns, schema_overrides=dict.fromkeys(("id", "key", "mark"), pl.String))
+    frame = frame.with_columns(pl.coalesce("time", "at").alias("time"))
+    frame = frame.with_columns(pl.col("time", "at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    return frame.hstack(_features(counted, features)) if features else frame
+
+
+def scored_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """What was kept of scored rows, with all columns; an earlier Conveyor kept some of them only."""
+    if "id" not in frame.columns:
+        frame = frame.with_columns(
+            pl.col("key").alias("id"), pl.lit("").alias("mark"), pl.lit(None, pl.Int32).alias("release")
+        )
+    return frame.select(*SCORED, *(name for name in frame.columns if name not in SCORED))
+
+
+def column(feature: str) -> str:
+    """What a feature's column is called: its own name, but for one that a column of ours has."""
+    return f"feature_{feature}" if feature in RESERVED else feature
+
+
+def _features(predictions: Sequence[Prediction], names: Sequence[str]) -> pl.DataFrame:
+    """As the model saw them: single precision; NaN is null."""
+    matrix, _ = matrices(predictions, len(names))
+    columns = {column(name): matrix[:, place] for place, name in enumerate(names)}
+    return pl.DataFrame(columns).fill_nan(None)
 
 
 def joined(
@@ -56,7 +92,8 @@ def joined(
     truth = pl.col(label).cast(pl.String) == positive if positive else pl.col(label)
     known = labels.lazy().select(pl.col(key).cast(pl.String).alias("key"), truth.cast(pl.Float64).alias("label"))
     known = known.drop_nulls().unique("key", keep="last")
-    newest = predictions.lazy().sort("at", maintain_order=True).unique("key", keep="last", maintain_order=True)
+    named = predictions.lazy().with_columns(pl.coalesce("key", "id").alias("key"))
+    newest = named.sort("at", maintain_order=True).unique("key", keep="last", maintain_order=True)
     return newest.join(known, on="key", how="inner", maintain_order="left").collect()
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from conveyor.client import Client, connect
 from conveyor.config.duration import parse_duration
 from conveyor.domain.dataset import DatasetProfile, Manifest, Part, utc
+from conveyor.domain.derived import model_of
 from conveyor.domain.reference import parse
 from conveyor.domain.step import InputSpec
 from conveyor.domain.views import TableView
@@ -156,7 +157,10 @@ class Table:
         chosen = places or [self._store.place(part) for part in self.view.manifest.parts[-1:]]
         if not chosen:
             return pl.LazyFrame(schema=self._schema())
-        frame = pl.scan_parquet(chosen, glob=False, storage_options=self._store.options)
+        more: dict[str, Any] = {}
+        if model_of(self.view.version.name):  # its models need not all have had the same features
+            more = {"schema": self._schema(), "missing_columns": "insert", "extra_columns": "ignore"}
+        frame = pl.scan_parquet(chosen, glob=False, storage_options=self._store.options, **more)
         return frame if places else frame.clear()
 
     def _schema(self) -> pl.Schema:

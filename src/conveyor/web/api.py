@@ -117,7 +117,7 @@ def _runs(router: APIRouter, desk: Desk) -> None:
 
 
 def _data(router: APIRouter, desk: Desk, settings: Settings) -> None:
-    base = "/projects/{project}/data/{dataset}"
+    base = "/projects/{project}/data/{dataset:path}"
 
     @router.put(base + "/files/{file}")
     async def upload(project: str, dataset: str, file: str, request: Request) -> Response:

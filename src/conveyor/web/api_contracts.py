@@ -15,7 +15,7 @@ from conveyor.web.auth import Guard
 
 Body = Callable[[Request, type[Any]], Awaitable[Any]]
 Answer = Callable[..., Response]
-_BASE = "/projects/{project}/data/{dataset}"
+_BASE = "/projects/{project}/data/{dataset:path}"
 
 
 def contracts(router: APIRouter, desk: Desk, guard: Guard, body: Body, answer: Answer) -> None:

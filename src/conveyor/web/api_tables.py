@@ -19,7 +19,7 @@ def tables(
     body_of: Callable[[Request, type[Any]], Awaitable[Any]],
     answer: Callable[[Any], Response],
 ) -> None:
-    base = "/projects/{project}/data/{dataset}"
+    base = "/projects/{project}/data/{dataset:path}"
 
     @router.get(base + "/table")
     def table(project: str, dataset: str, version: str = "latest") -> Response:

@@ -1,0 +1,37 @@
+"""Datasets that every model has without being asked: `predictions/fraud`, what it answered. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
+
+PREDICTIONS = "predictions"
+FAMILIES = (PREDICTIONS,)
+"""Words before the slash; no project may be called so, for `shop/transactions` names a project."""
+
+
+def predictions(model: str) -> str:
+    return f"{PREDICTIONS}/{model}"
+
+
+def model_of(dataset: str) -> str:
+    """The model whose dataset it is; empty for one that conveyor.toml declares."""
+    family, _, model = dataset.partition("/")
+    return model if family in FAMILIES else ""
+
+
+def find(config: ProjectConfig, dataset: str) -> DataConfig | None:
+    """A dataset as conveyor.toml declares it, or as its model's section says."""
+    model = config.models.get(model_of(dataset))
+    return config.data.get(dataset) if model is None else _of(model, dataset)
+
+
+def derived(config: ProjectConfig) -> Iterator[DataConfig]:
+    for model in config.models.values():
+        for family in FAMILIES:
+            yield _of(model, f"{family}/{model.name}")
+
+
+def _of(model: ModelConfig, dataset: str) -> DataConfig:
+    return DataConfig(dataset, time="time", key="id", debounce=model.observations.debounce)
