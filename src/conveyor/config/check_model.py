@@ -56,6 +56,7 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from at_least((*at, "monitor", "psi"), model.monitor.psi, 0)
     yield from fraction((*at, "monitor", "false_alarms"), model.monitor.false_alarms)
     yield from at_least((*at, "monitor", "decay"), model.monitor.decay, 0)
+    yield from at_least((*at, "serve", "workers"), model.serve.workers, 1)
     yield from choice((*at, "serve", "observations"), "mode", model.serve.observations, LOG_MODES)
     yield from positive((*at, "observations", "keep"), model.observations.keep)
     yield from check_rollout((*at, "rollout"), model.rollout)

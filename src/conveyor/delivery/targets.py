@@ -153,7 +153,8 @@ def _serve_config(build: Build, model: str) -> ServeConfig:
 
 def _serving(config: ServeConfig) -> tuple[str, ...]:
     """What its `serve` section says, as words for the server."""
-    return ("--sync",) if config.observations == "sync" else ()
+    workers = ("--workers", str(config.workers)) if config.workers > 1 else ()
+    return (*workers, *(("--sync",) if config.observations == "sync" else ()))
 
 
 def server_of(settings: Settings, build: Build, model: ModelVersion) -> Server:

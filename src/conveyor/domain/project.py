@@ -193,6 +193,7 @@ class CardConfig:
 class ServeConfig:
     """How a model's server works; `observations` is one of LOG_MODES."""
 
+    workers: int = 1
     observations: str = "batched"
 
 

@@ -11,16 +11,30 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from conveyor.domain import wire
 from conveyor.errors import ConveyorError
 from conveyor.serving import digests
 from conveyor.serving.bulk import Limits
-from conveyor.serving.server import MAX_BODY_BYTES, serve
+from conveyor.serving.options import MAX_BODY_BYTES, Inherited, Options
+from conveyor.serving.workers import Workers, bound, bound_unix
+
+MOST_WORKERS = 256
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         raise argparse.ArgumentTypeError("a model name has letters, digits, '.', '_' and '-'")
     return text
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def _inheritance(text: str) -> Inherited:
+    return wire.from_json(text.encode(), Inherited)
 
 
 def main() -> int:
@@ -43,26 +57,47 @@ def main() -> int:
     parser.add_argument(
         "--time-limit", type=float, default=usual.seconds, help="seconds for a request (default %(default)s)"
     )
+    parser.add_argument("--workers", type=_count, default=1, help="processes that share the port (default 1)")
+    parser.add_argument("--inherited", type=_inheritance, help=argparse.SUPPRESS)
     given = parser.parse_args()
     try:
-        digests.verify(given.artifact, digests.parsed(given.digest))
-        serve(
-            given.artifact,
-            name=given.name,
-            version=given.version,
-            host=given.host,
-            port=given.port,
-            observations=given.observations,
-            max_body=given.max_body,
-            trusted=tuple(given.trust),
-            socket=given.socket,
-            sync=given.sync,
-            limits=replace(usual, waiting=given.max_waiting, seconds=given.time_limit),
-        )
+        if given.workers > 1 and given.inherited is None:
+            return _parent(given)
+        from conveyor.serving.server import serve  # what a model takes in memory is not the parent's
+
+        serve(_options(given), given.inherited)
     except ConveyorError as error:
         print(f"conveyor.serving: {error.message}\n  {error.hint}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parent(given: argparse.Namespace) -> int:
+    listeners = [bound(given.host, given.port)]
+    if given.socket is not None:
+        listeners.append(bound_unix(given.socket))
+    try:
+        return Workers([sys.executable, "-m", "conveyor.serving", *sys.argv[1:]], given.workers, listeners).run()
+    finally:
+        if given.socket is not None:
+            given.socket.unlink(missing_ok=True)
+
+
+def _options(given: argparse.Namespace) -> Options:
+    return Options(
+        artifact=given.artifact,
+        name=given.name,
+        version=given.version,
+        host=given.host,
+        port=given.port,
+        observations=given.observations,
+        socket=given.socket,
+        sync=given.sync,
+        max_body=given.max_body,
+        trusted=tuple(given.trust),
+        signed=digests.parsed(given.digest),
+        limits=replace(Limits(), waiting=given.max_waiting, seconds=given.time_limit),
+    )
 
 
 if __name__ == "__main__":

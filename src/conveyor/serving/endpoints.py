@@ -17,6 +17,7 @@ from conveyor.domain.model import Signature
 from conveyor.errors import ConveyorError, InputRejected, NotFound
 from conveyor.serving import binary
 from conveyor.serving.bulk import Bulk, Limits
+from conveyor.serving.cells import Cells
 from conveyor.serving.http import Request, Response
 from conveyor.serving.inference import Answer, Inference
 from conveyor.serving.log import WINDOW_SECONDS, ObservationWriter
@@ -42,12 +43,12 @@ _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 class Endpoints:
     """Answers requests for one model; never raises."""
 
-    def __init__(self, model: LoadedModel, log: Log, limits: Limits) -> None:
+    def __init__(self, model: LoadedModel, log: Log, limits: Limits, cells: Cells) -> None:
         self._model = model
         self._log = log
         self._limits = limits
         self._bulk = Bulk(limits)
-        self._metrics = Metrics(model=model.name, version=model.version, rules=model.manifest.rules)
+        self._metrics = Metrics(model=model.name, version=model.version, rules=model.manifest.rules, cells=cells)
         self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
         self._headers = _JSON + self._served_by
         bases = (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}")
@@ -148,14 +149,9 @@ class Endpoints:
         return f"it serves {here}; GET /v2 names the protocol"
 
     def _metrics_text(self) -> bytes:
-        log = self._log
         figures = {
-            "conveyor_observations_written_total": log.written,
-            "conveyor_observations_lost_total": log.lost,
-            "conveyor_observations_buffered_bytes": log.buffered_bytes,
-            "conveyor_observations_sync": int(log.sync),
-            "conveyor_observations_window_seconds": 0 if log.sync else WINDOW_SECONDS,
-            "conveyor_observations_longest_wait_seconds": round(log.longest, 6),
+            "conveyor_observations_sync": int(self._log.sync),
+            "conveyor_observations_window_seconds": 0 if self._log.sync else WINDOW_SECONDS,
         }
         return self._metrics.text(figures).encode()
 

@@ -44,8 +44,10 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 class Connections:
     """The open connections of one server, for the drain."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[], None] | None = None) -> None:
+        """`lost` is called for each one that has ended."""
         self.draining = False
+        self.lost = lost
         self.open: set[Connection] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -55,6 +57,11 @@ class Connections:
         self.draining = True
         for connection in tuple(self.open):
             connection.end_if_idle()
+
+    def shed(self, share: float) -> None:
+        """Ends a share of the connections, each with its next answer: their clients connect anew, to any worker."""
+        for connection in tuple(self.open)[: round(len(self.open) * share)]:
+            connection.end_with_next()
 
     async def watch(self, seconds: float) -> None:
         """Refuses requests that take longer to arrive, until it is cancelled; it looks a few times in that while."""
@@ -80,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._choked = False  # the client does not read what it was answered
         self._refused = False  # the rest of what arrives is dropped
         self._begun = False  # a request has arrived in part
+        self._last = False  # the next answer is the last
         self._reset()
 
     def _reset(self) -> None:
@@ -103,6 +111,8 @@ class Connection(asyncio.Protocol):
         self._refused = True
         self._ready.clear()
         self._connections.open.discard(self)
+        if self._connections.lost is not None:
+            self._connections.lost()
         if not self._connections.open:
             self._connections.empty.set()
 
@@ -176,6 +186,9 @@ class Connection(asyncio.Protocol):
         if not (self._begun or self._busy or self._ready):
             self._transport.close()
 
+    def end_with_next(self) -> None:
+        self._last = True
+
     def end_if_late(self, now: float, seconds: float) -> None:
         """`now`: the event loop's clock."""
         if not self._begun or self._busy or self._refused:
@@ -207,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._work()
 
     def _write(self, response: Response, method: str, goes_on: bool) -> None:
-        goes_on = goes_on and not (self._connections.draining and not self._ready)
+        goes_on = goes_on and not ((self._last or self._connections.draining) and not self._ready)
         self._transport.write(
             b"%b%bcontent-length: %d\r\n%b\r\n%b"
             % (

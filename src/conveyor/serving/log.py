@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from conveyor.domain.observation import Prediction, encode
+from conveyor.serving.cells import Row
+from conveyor.serving.metrics import BUFFERED, LONGEST, LOST, WRITTEN
 from conveyor.serving.segment import Segment
 
 GATHER_SECONDS = 0.02
@@ -36,18 +38,21 @@ class ObservationWriter(Generic[T]):
     """`append` from any thread; `start` once; `close` writes what is buffered and ends the thread.
 
     With `settled` it is in sync mode: that is called, on the log's thread, with the tickets of a group and whether the
-    group is on disk.
+    group is on disk. `figures` are the process's cells: rows on disk and lost, bytes that wait, the longest wait.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
+        figures: Row,
         settled: Settled[T] | None = None,
         clock: Callable[[], float] = time.time,
         limit: int = BUFFER_BYTES,
     ) -> None:
         self._directory = directory
+        self._figures = figures
+        self._figures[BUFFERED] = 0
         self._settled = settled
         self._clock = clock
         self._limit = limit
@@ -62,18 +67,11 @@ class ObservationWriter(Generic[T]):
         self._thread = threading.Thread(target=self._work, name="observations", daemon=True)
         self._segment: Segment | None = None
         self._number = 0
-        self.written = 0  # rows in the log
-        self.lost = 0  # rows that are not
-        self.longest = 0.0  # seconds that an observation has waited for the disk
         self.error = ""  # the disk's refusal, while it lasts
 
     @property
     def sync(self) -> bool:
         return self._settled is not None
-
-    @property
-    def buffered_bytes(self) -> int:
-        return self._bytes
 
     def start(self) -> None:
         self._thread.start()
@@ -83,13 +81,14 @@ class ObservationWriter(Generic[T]):
         frame = encode(prediction)
         with self._lock:
             if self._bytes + len(frame) > self._limit:
-                self.lost += prediction.rows
+                self._figures[LOST] += prediction.rows
                 return False
             if not self._frames:
                 self._since = time.monotonic()
             self._frames.append(frame)
             self._frame_rows.append(prediction.rows)
             self._bytes += len(frame)
+            self._figures[BUFFERED] = self._bytes
             if ticket is not None:
                 self._tickets.append(ticket)
         if not self._wake.is_set():
@@ -116,6 +115,7 @@ class ObservationWriter(Generic[T]):
         with self._lock:
             frames, rows, tickets = self._frames, sum(self._frame_rows), self._tickets
             self._frames, self._frame_rows, self._tickets, self._bytes = [], [], [], 0
+            self._figures[BUFFERED] = 0
             since = self._since
         if frames:
             kept = self._keep(b"".join(frames), rows, since)
@@ -133,16 +133,21 @@ class ObservationWriter(Generic[T]):
             self._segment.write(data)
             self._segment.sync()
         except OSError as error:
-            self.lost += rows
+            with self._lock:
+                self._figures[LOST] += rows
             if not self.error:
                 print(f"conveyor.serving: observations are lost, serving goes on: {error}", file=sys.stderr, flush=True)
             self.error = str(error)
             self._retire()
             return False
-        self.longest = max(self.longest, time.monotonic() - since)
-        self.written += rows
+        self._figures[LONGEST] = max(self._figures[LONGEST], time.monotonic() - since)
+        self._figures[WRITTEN] += rows
         if self.error:
-            print(f"conveyor.serving: observations are kept again; lost: {self.lost}", file=sys.stderr, flush=True)
+            print(
+                f"conveyor.serving: observations are kept again; lost: {self._figures[LOST]:.0f}",
+                file=sys.stderr,
+                flush=True,
+            )
             self.error = ""
         return True
 

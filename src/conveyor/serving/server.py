@@ -1,6 +1,7 @@
 """The model server's process: load and verify, serve, drain on SIGTERM, exit.
 
-One operating-system process with one event loop; it forks nothing, so a kill leaves nothing behind.
+One operating-system process with one event loop; it forks nothing, so a kill leaves nothing behind. Several of them
+share a port as workers of `conveyor.serving.workers`.
 """
 
 from __future__ import annotations
@@ -9,54 +10,47 @@ import asyncio
 import errno
 import gc
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from conveyor.errors import Conflict, Refused
-from conveyor.serving.bulk import Limits
+from conveyor.serving import digests
+from conveyor.serving.cells import CLOSED, Cells, Row, alone, opened
 from conveyor.serving.endpoints import Endpoints, Log
 from conveyor.serving.http import Connection, Connections
 from conveyor.serving.log import ObservationWriter
 from conveyor.serving.model import load
+from conveyor.serving.options import Inherited, Options
 from conveyor.serving.polling import new_loop
+from conveyor.serving.workers import LEAVING, READY, SHED
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
 
 
-def serve(
-    artifact: Path,
-    *,
-    name: str,
-    version: int,
-    host: str,
-    port: int,
-    observations: Path,
-    max_body: int = MAX_BODY_BYTES,
-    trusted: tuple[str, ...] = (),
-    socket: Path | None = None,
-    limits: Limits,
-    sync: bool = False,
-) -> None:
+def serve(given: Options, inherited: Inherited | None = None) -> None:
     """Returns after a drained stop. Raises a ConveyorError, before answering anything, when it cannot serve it.
 
-    With a `socket` it answers there too: the proxy reaches it by less work than through a port. `sync`: no answer
-    leaves before its observation is on disk.
+    With what it has `inherited` it is one worker of several.
     """
-    model = load(artifact, name=name, version=version, trusted=trusted)
+    digests.verify(given.artifact, given.signed)
+    model = load(given.artifact, name=given.name, version=given.version, trusted=given.trusted)
+    folder = given.observations
     try:
-        observations.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"{observations}: {error.strerror}", hint="--observations names a writable directory") from error
+        raise Refused(f"{folder}: {error.strerror}", hint="--observations names a writable directory") from error
+    cells = opened(inherited.cells, inherited.slot, inherited.count) if inherited else alone()
     gc.freeze()  # the model and the modules stay for the process's life; no collection need walk them
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        log: Log = ObservationWriter(observations, settled=partial(_settled, runner.get_loop()) if sync else None)
+        settled = partial(_settled, runner.get_loop()) if given.sync else None
+        log: Log = ObservationWriter(folder, figures=cells.mine, settled=settled)
         log.start()
         try:
-            runner.run(_serve(Endpoints(model, log, limits), host, port, max_body, socket, limits.seconds))
+            runner.run(_serve(Endpoints(model, log, given.limits, cells), given, inherited, cells))
         finally:
             log.close()
 
@@ -72,35 +66,28 @@ def _tell(tickets: list[asyncio.Future[bool]], kept: bool) -> None:
             ticket.set_result(kept)
 
 
-async def _serve(
-    endpoints: Endpoints, host: str, port: int, max_body: int, socket: Path | None, seconds: float
-) -> None:
-    loop = asyncio.get_running_loop()
-    connections = Connections()
-
-    def connection() -> Connection:
-        return Connection(endpoints.handle, endpoints.refuse, connections, max_body=max_body)
-
+async def _serve(endpoints: Endpoints, given: Options, inherited: Inherited | None, cells: Cells) -> None:
+    connections = Connections(partial(_count_lost, cells.mine))
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        listeners = [await loop.create_server(connection, host, port, backlog=BACKLOG)]
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "is taken by another process" if taken else f"cannot be bound: {error.strerror}"
-        raise Conflict(f"{host}:{port} {reason}", hint="give another --port") from error
-    if socket is not None:
-        try:
-            listeners.append(await loop.create_unix_server(connection, socket, backlog=BACKLOG))
-        except OSError as error:
-            raise Conflict(f"{socket} cannot be bound: {error}", hint="give another --socket") from error
-    watch = asyncio.create_task(connections.watch(seconds))
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+    def connection() -> Connection:
+        return Connection(endpoints.handle, endpoints.refuse, connections, max_body=given.max_body)
+
+    listeners, leave = [], None
+    if inherited is None:
+        listeners = await _listen(connection, given)
+    else:
+        leave = _take(connection, inherited, connections, stopping)
+    watch = asyncio.create_task(connections.watch(given.limits.seconds))
     await stopping.wait()
     for listener in listeners:
         listener.close()
-    if socket is not None:
-        socket.unlink(missing_ok=True)
+    if leave is not None:
+        leave()
+    if given.socket is not None and inherited is None:
+        given.socket.unlink(missing_ok=True)
     connections.drain()
     try:
         await asyncio.wait_for(connections.empty.wait(), DRAIN_SECONDS)
@@ -108,3 +95,60 @@ async def _serve(
         left = len(connections.open)
         print(f"conveyor.serving: {left} requests still open after {DRAIN_SECONDS:g} s, left", file=sys.stderr)
     watch.cancel()
+
+
+async def _listen(connection: Callable[[], Connection], given: Options) -> list[asyncio.Server]:
+    loop, host, port = asyncio.get_running_loop(), given.host, given.port
+    try:
+        listeners = [await loop.create_server(connection, host, port, backlog=BACKLOG)]
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is taken by another process" if taken else f"cannot be bound: {error.strerror}"
+        raise Conflict(f"{host}:{port} {reason}", hint="give another --port") from error
+    if given.socket is not None:
+        try:
+            listeners.append(await loop.create_unix_server(connection, given.socket, backlog=BACKLOG))
+        except OSError as error:
+            raise Conflict(f"{given.socket} cannot be bound: {error}", hint="give another --socket") from error
+    return listeners
+
+
+def _take(
+    connection: Callable[[], Connection], inherited: Inherited, connections: Connections, stopping: asyncio.Event
+) -> Callable[[], None]:
+    """Takes connections of the parent until that ends; returns what tells it that this worker wants no more."""
+    loop = asyncio.get_running_loop()
+    parent = socket.socket(fileno=inherited.parent)
+    parent.setblocking(False)
+    taking: set[asyncio.Task[object]] = set()
+
+    def told() -> None:
+        try:
+            said, handles, _, _ = socket.recv_fds(parent, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            said, handles = b"", []
+        for handle in handles:
+            accepted = socket.socket(fileno=handle)  # knows its protocol: asyncio turns Nagle's algorithm off by that
+            accepted.setblocking(False)
+            task = asyncio.ensure_future(loop.connect_accepted_socket(connection, accepted))
+            taking.add(task)
+            task.add_done_callback(taking.discard)
+        if said == SHED:
+            connections.shed(1 / inherited.count)
+        elif not said:
+            loop.remove_reader(parent)
+            stopping.set()
+
+    def leave() -> None:
+        with suppress(OSError):  # it has ended
+            parent.send(LEAVING)
+
+    loop.add_reader(parent, told)
+    parent.send(READY)
+    return leave
+
+
+def _count_lost(row: Row) -> None:
+    row[CLOSED] += 1
