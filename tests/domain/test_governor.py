@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor.domain import wire
-from conveyor.domain.governor import (
+from conveyor.domain.governor import GUARD, decide, span
+from conveyor.domain.governor_state import (
     DAY,
     Ending,
     Facts,
     GovernorState,
     Trigger,
     TriggerKind,
-    decide,
     ended,
     faulted,
+    lifted,
     noticed,
     sound,
-    span,
     started,
 )
 from conveyor.domain.project import Budget, RetrainConfig
@@ -173,7 +173,7 @@ def test_fruitless_retrains_for_a_signal_wait_twice_as_long_each_time():
     config = replace(CONFIG, cooldown=timedelta(0), budget=Budget(1000))
     state, waits, now = EMPTY, [], T0
     for _ in range(6):
-        state = ran(state, now, Ending.REFUSED)
+        state = lifted(ran(state, now, Ending.REFUSED))  # the loop guard apart
         state = after(state, TriggerKind.DRIFT, at=now)
         decision = decide(config, state, Facts(new_rows=50), now + timedelta(seconds=10))
         waits.append(span(decision.wait_until - now) if decision.wait_until else "")
@@ -210,6 +210,52 @@ def test_the_same_decision_is_recognised_so_that_it_is_put_on_record_once():
     assert decide(CONFIG, state, Facts(new_rows=3), T0 + 2 * HOUR).same(first)
     assert not decide(CONFIG, state, Facts(new_rows=3), T0 + 7 * HOUR).same(first)
     assert not first.same(None)
+
+
+def drifting(
+    state: GovernorState, days: int, ending: Ending, version: int = 0
+) -> tuple[GovernorState, list[datetime], int]:
+    """Drift is seen every hour, and new rows come: when it trained, and how often the guard said no."""
+    config = replace(CONFIG, cooldown=timedelta(0), budget=Budget(100))
+    starts, guarded = [], 0
+    for hour in range(24 * days):
+        now = T0 + hour * HOUR
+        state = noticed(
+            state, Trigger(TriggerKind.DRIFT, now - timedelta(minutes=5), "risk moved away", version=version)
+        )
+        decision = decide(config, state, Facts(new_rows=1000), now)
+        guarded += decision.rule == "loop guard"
+        if decision.train:
+            starts.append(now)
+            state = ended(started(state, "run", now), ending, version)
+    return state, starts, guarded
+
+
+@pytest.mark.parametrize("ending", [Ending.READY, Ending.REFUSED])
+def test_drift_that_no_training_cures_ends_in_three_trainings_and_ever_fewer(ending):
+    state, starts, guarded = drifting(EMPTY, 20, ending, version=1)
+    assert len([start for start in starts if start < T0 + DAY]) == GUARD
+    waits = [round((later - start) / DAY) for start, later in zip(starts[GUARD - 1 :], starts[GUARD:], strict=False)]
+    assert waits == [1, 2, 4, 7]
+    assert guarded > 300
+    now = T0 + 20 * DAY
+    said = decide(CONFIG, state, Facts(new_rows=1000), now)
+    assert said.rule == "loop guard"
+    assert "retraining does not help: after each of the last 7 trainings" in said.reason
+    assert "(risk moved away)" in said.reason
+    # Rows that would train anyway still do; code, a person and new kinds of data lift it.
+    assert decide(CONFIG, after(state, TriggerKind.DATA, at=now - HOUR), Facts(new_rows=60_000), now).train
+    for kind in (TriggerKind.CODE, TriggerKind.MANUAL):
+        assert started(after(state, kind, at=now), "run", now).vain == 0
+    assert decide(CONFIG, lifted(state), Facts(new_rows=1000), now).rule != "loop guard"
+
+
+def test_a_signal_of_an_older_version_or_one_that_comes_much_later_does_not_count_as_a_relapse():
+    state = ended(started(after(EMPTY, TriggerKind.DRIFT), "run", T0), Ending.READY, 2)
+    assert noticed(state, Trigger(TriggerKind.DRIFT, T0 + HOUR, version=1)).vain == 0
+    assert noticed(state, Trigger(TriggerKind.DRIFT, T0 + HOUR, version=2)).vain == 1
+    assert noticed(state, Trigger(TriggerKind.DRIFT, T0 + 8 * DAY, version=2)).vain == 0
+    assert noticed(state, Trigger(TriggerKind.DECAY, T0 + HOUR, version=2)).vain == 0
 
 
 @pytest.mark.parametrize(
@@ -259,6 +305,8 @@ def test_in_any_history_it_never_trains_twice_at_once_nor_over_budget_nor_within
         decision = decide(config, state, facts, now)
         assert decision == decide(config, state, facts, now)
         assert decision.reason.startswith("retrains because " if decision.train else "did not retrain because ")
+        if state.pending and not decision.train:
+            assert decision.rule != "pending"  # a trigger is answered, or what it waits for is said
         assert decision.wait_until is None or (decision.wait_until > now and not decision.train)
         if decision.train:
             running += 1

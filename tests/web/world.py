@@ -14,7 +14,7 @@ from conveyor.config.settings import Settings, make_folders
 from conveyor.delivery.desk import Desk
 from conveyor.delivery.rows import Rows
 from conveyor.domain.gate import Outcome, Verdict
-from conveyor.domain.governor import Decision, GovernorRecord, GovernorState
+from conveyor.domain.governor_state import Decision, GovernorRecord, GovernorState
 from conveyor.domain.model import ModelStatus, ModelVersion, Parity, Score, Signature
 from conveyor.domain.monitor import FeatureShift, Quality, Window
 from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig

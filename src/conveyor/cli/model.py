@@ -89,7 +89,8 @@ def why_retrain(name: str, limit: int = 20, project: Project = "", as_json: Json
         say_json(found)
         return
     for event in found:
-        say(f"{event.time:%Y-%m-%d %H:%M:%S}  {'yes' if event.data['train'] else 'no '}  {event.data['reason']}")
+        answer = "yes" if event.data["train"] else "no"
+        say(f"{event.time:%Y-%m-%d %H:%M:%S}  {answer:<3}  {event.data['rule']:<13}  {event.data['reason']}")
     if not found:
         say(f"Nothing was decided about {name} yet: no trigger has come.")
 

@@ -14,7 +14,21 @@ from conveyor.delivery.lookup import Builds, latest_build, live_model, manifest_
 from conveyor.domain import governor
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.events import Event
-from conveyor.domain.governor import Ending, Facts, GovernorRecord, GovernorState, Trigger, TriggerKind
+from conveyor.domain.governor_state import (
+    Decision,
+    Ending,
+    Facts,
+    GovernorRecord,
+    GovernorState,
+    Trigger,
+    TriggerKind,
+    ended,
+    faulted,
+    lifted,
+    noticed,
+    sound,
+    started,
+)
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import ModelConfig, ProjectConfig
 from conveyor.domain.release import Build
@@ -94,23 +108,33 @@ class Retrain:
                 return state
             things = "files were added, changed or deleted" if event.data.get("kind") == "files" else "rows arrived"
             detail = f"{event.data['new_rows']:,} {things} as version {event.data['version']}"
-            return governor.noticed(state, Trigger(TriggerKind.DATA, event.time, detail))
+            state = lifted(state) if state.vain and self._other_kind(tx, state, event) else state
+            return noticed(state, Trigger(TriggerKind.DATA, event.time, detail))
         if event.type == "build.ready":
             return self._code(tx, state, event, build, model)
         if event.type.startswith("run."):
             ours = event.data.get("kind") == train.KIND and event.subject == f"run/{state.running}"
-            return governor.ended(state, _ending(event)) if ours else state
+            return ended(state, _ending(event), _version(event)) if ours else state
         if event.subject != f"model/{subject}":
             return state
         if event.type == "signal.data_fault":
-            return governor.faulted(state, event.data["message"], event.time)
+            return faulted(state, event.data["message"], event.time)
         if event.type == "monitor.window_closed":
             # What an old version or a shadow is sent says nothing of the data that the live version sees.
             live = live_model(tx, build.project, model.name)
             ours = live is not None and live.version == event.data["version"]
-            return governor.sound(state) if ours and not event.data["faulty"] else state
+            return sound(state) if ours and not event.data["faulty"] else state
         kind = TriggerKind(event.type.removeprefix("signal."))
-        return governor.noticed(state, Trigger(kind, event.time, event.data["message"]))
+        return noticed(state, Trigger(kind, event.time, event.data["message"], version=event.data.get("version")))
+
+    def _other_kind(self, tx: Transaction, state: GovernorState, event: Event) -> bool:
+        """Whether the new version has other columns than the one that the newest model was trained on."""
+        dataset = event.subject.removeprefix("data/")
+        newest = tx.find(MODEL_VERSIONS, where={"model": state.id}, limit=1)
+        before = newest[0].data.get(dataset.partition("/")[2]) if newest else None
+        then = tx.get(DATASET_VERSIONS, f"{dataset}@{before}") if before else None
+        now = tx.get(DATASET_VERSIONS, f"{dataset}@{event.data['version']}")
+        return then is not None and now is not None and then.schema != now.schema
 
     def _code(
         self, tx: Transaction, state: GovernorState, event: Event, build: Build, model: ModelConfig
@@ -119,7 +143,7 @@ class Retrain:
         if newest and newest[0].code == self._recipe.code(build, model):
             return state
         detail = f"its code changed in push {build.commit[:8]}" if newest else "it has no version yet"
-        return governor.noticed(state, Trigger(TriggerKind.CODE, event.time, detail))
+        return noticed(state, Trigger(TriggerKind.CODE, event.time, detail))
 
     def _consider(self, build: Build, model: ModelConfig, *, news: bool) -> None:
         context = self._context
@@ -148,7 +172,10 @@ class Retrain:
                 run_id = run.id
                 tx.put(RUNS, run)
                 tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
-                fresh = replace(fresh, state=governor.started(fresh.state, run.id, now), ticked=now)
+                fresh = replace(fresh, state=started(fresh.state, run.id, now), ticked=now)
+            if decision.rule == "loop guard" and not fresh.state.gave_up:
+                fresh = replace(fresh, state=replace(fresh.state, gave_up=True))
+                tx.append(self._gave_up(build, subject, fresh.state, decision))
             tx.put(GOVERNORS, replace(fresh, last=decision))
             tx.append(
                 context.event(
@@ -164,6 +191,18 @@ class Retrain:
                     run=run_id,
                 )
             )
+
+    def _gave_up(self, build: Build, subject: str, state: GovernorState, decision: Decision) -> Event:
+        """Once: the guard stays closed over later decisions, until something new lifts it."""
+        message = decision.reason.removeprefix("did not retrain because ")
+        return self._context.event(
+            "governor.gave_up",
+            f"model/{subject}",
+            build.project,
+            message=message[:1].upper() + message[1:] + ".",
+            trigger=decision.trigger,
+            trainings=state.vain,
+        )
 
     def _facts(
         self, tx: Transaction, record: GovernorRecord, build: Build, model: ModelConfig, now: datetime
@@ -208,7 +247,7 @@ def ask(context: Context, tx: Transaction, project: str, model: str, detail: str
     now = context.clock.now()
     record = tx.get(GOVERNORS, id_) or GovernorRecord(GovernorState(id_, project), ticked=now)
     trigger = Trigger(TriggerKind.MANUAL, now, detail)
-    tx.put(GOVERNORS, replace(record, state=governor.noticed(record.state, trigger)))
+    tx.put(GOVERNORS, replace(record, state=noticed(record.state, trigger)))
 
 
 def _ending(event: Event) -> Ending:
@@ -217,6 +256,10 @@ def _ending(event: Event) -> Ending:
     if event.type == "run.failed":
         return Ending.FAILED
     return Ending.READY if event.data["result"].get("status") == "ready" else Ending.REFUSED
+
+
+def _version(event: Event) -> int:
+    return int(event.data.get("result", {}).get("version", 0))
 
 
 def _lacking(config: ProjectConfig, one: Source) -> str:

@@ -30,6 +30,7 @@ CATALOGUE: dict[str, str] = {
     "data.skipped": "a watched name cannot be taken (a link out of the folder, say), with the reason",
     "data.tagged": "a tag of a dataset points to another version, or was removed",
     "data.duplicate": "a file with the same content was taken before; it was not taken again",
+    "governor.gave_up": "signals go on after several trainings: retraining does not help; told once",
     "governor.decided": "the governor decided whether to retrain, with the reason",
     "sweep.started": "a sweep over a model's params began",
     "sweep.ended": "a sweep ended, with its best params and the version that was trained with them",

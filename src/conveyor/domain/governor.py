@@ -16,17 +16,19 @@ Then each trigger by itself; one that may go is enough:
 8. data fault      served data are faulty: all triggers but code wait, for HOLD at the most
 9. new rows        data needs `min_new_rows` new labelled rows (one at least); drift and decay need one, because without
                    new labels the same model would come out; code and schedule need none
-10. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only:
+10. loop guard     the last GUARD trainings that answered a signal were each followed by one again: retraining does not
+                   help. Signals wait GUARD_MIN for another, twice as long each time, up to
+                   GUARD_MAX, until code, new kinds of data or a person lift it
+11. backoff        after failed trainings in a row, or FRUITLESS candidates refused in a row (drift and decay only:
                    their signal would ask again at once), the wait doubles each time, up to BACKOFF_MAX; code never
                    waits, since a push may be the mend
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from conveyor.domain.governor_state import BY_SIGNAL, DAY, Decision, Facts, GovernorState, Trigger, TriggerKind
 from conveyor.domain.project import ModelConfig, RetrainConfig
 
 PATIENCE = 10
@@ -34,108 +36,14 @@ HOLD = timedelta(hours=24)
 FRUITLESS = 2
 BACKOFF_MIN = timedelta(minutes=1)
 BACKOFF_MAX = timedelta(hours=24)
-DAY = timedelta(hours=24)
+GUARD = 3
+GUARD_MIN = timedelta(days=1)
+GUARD_MAX = timedelta(days=7)
 ENOUGH = 0.95
 """Of the span that a first training needs; a day's last row is never at midnight."""
 
-
-class TriggerKind(StrEnum):
-    """In order of who is named first when one training answers several."""
-
-    MANUAL = "manual"
-    CODE = "code"
-    DECAY = "decay"
-    ESTIMATED_DECAY = "estimated_decay"
-    DRIFT = "drift"
-    DATA = "data"
-    SCHEDULE = "schedule"
-
-
 _ORDER = {kind: place for place, kind in enumerate(TriggerKind)}
-_BY_SIGNAL = frozenset({TriggerKind.DRIFT, TriggerKind.DECAY, TriggerKind.ESTIMATED_DECAY})
-_HELD_BY_FAULT = _BY_SIGNAL | {TriggerKind.DATA, TriggerKind.SCHEDULE}
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A cause to retrain that no training has answered yet: seen first at `since`, most recently at `latest`."""
-
-    kind: TriggerKind
-    since: datetime
-    detail: str = ""  # continues "because": "TERMINAL_RISK drifted (PSI 0.61) in window 12 of version 3"
-    latest: datetime | None = None
-
-    @property
-    def newest(self) -> datetime:
-        return self.latest or self.since
-
-
-class Ending(StrEnum):
-    READY = "ready"  # a version passed its gates
-    REFUSED = "refused"  # a gate said no
-    FAILED = "failed"  # the run itself failed
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class GovernorState:
-    """What the governor remembers of one model between decisions; changed only by the functions below."""
-
-    id: str  # project/model
-    project: str
-    pending: tuple[Trigger, ...] = ()
-    answering: tuple[Trigger, ...] = ()  # of the training in flight
-    running: str = ""  # its run
-    starts: tuple[datetime, ...] = ()  # of the last 24 hours, and always the last one
-    fruitless: int = 0  # candidates refused in a row
-    failures: int = 0  # trainings failed in a row
-    fault: str = ""  # the data fault that holds, as a clause
-    fault_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is so right now, read from the stores."""
-
-    new_rows: int = 0  # labelled rows since the last training; all of them before the first
-    since_version: int | None = None  # the last version trained
-    in_flight: str = ""  # the run that trains this model now
-    due: bool = False  # a tick of `schedule` has passed since it was last honoured; missed ticks count as one
-    short: str = ""  # why the labelled history cannot be trained on yet, as a clause
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`rule` is the one that decided, "train" if none stopped it. `wait_until` is when a rule of time will let go."""
-
-    train: bool
-    rule: str
-    reason: str
-    trigger: TriggerKind | None = None
-    wait_until: datetime | None = None
-    figures: dict[str, float] = field(default_factory=dict)
-
-    def same(self, other: Decision | None) -> bool:
-        """Nothing new to put on record: the same rule holds the same trigger until the same time."""
-        mine = (self.train, self.rule, self.trigger, self.wait_until)
-        return other is not None and mine == (other.train, other.rule, other.trigger, other.wait_until)
-
-
-@dataclass(frozen=True, slots=True)
-class GovernorRecord:
-    """A model's governor as it is kept: state, last decision, and the last tick of the schedule that was honoured."""
-
-    state: GovernorState
-    last: Decision | None = None
-    ticked: datetime | None = None
-
-    @property
-    def id(self) -> str:
-        return self.state.id
-
-    @property
-    def project(self) -> str:
-        return self.state.project
+_HELD_BY_FAULT = BY_SIGNAL | {TriggerKind.DATA, TriggerKind.SCHEDULE}
 
 
 def decide(config: RetrainConfig, state: GovernorState, facts: Facts, now: datetime) -> Decision:
@@ -173,50 +81,6 @@ def relevant(config: RetrainConfig, state: GovernorState, facts: Facts, now: dat
         # A tick is not debounced: nothing follows it.
         found.append(Trigger(TriggerKind.SCHEDULE, now - config.debounce, f"the schedule {config.schedule!r} is due"))
     return tuple(sorted(found, key=lambda trigger: _ORDER[trigger.kind]))
-
-
-# --- the state's moves
-
-
-def noticed(state: GovernorState, trigger: Trigger) -> GovernorState:
-    """A trigger is pending until a training answers it; one more of its kind only renews it."""
-    old = next((known for known in state.pending if known.kind is trigger.kind), None)
-    if old is None:
-        return replace(state, pending=(*state.pending, trigger))
-    renewed = replace(old, detail=trigger.detail or old.detail, latest=max(old.newest, trigger.newest))
-    return replace(state, pending=tuple(renewed if known is old else known for known in state.pending))
-
-
-def started(state: GovernorState, run: str, now: datetime) -> GovernorState:
-    """One training answers all that is pending."""
-    starts = (*(start for start in state.starts if now - start < DAY), now)
-    return replace(state, pending=(), answering=state.pending, running=run, starts=starts)
-
-
-def ended(state: GovernorState, ending: Ending) -> GovernorState:
-    """The training ended. One that failed leaves data, drift and decay unanswered: they pend again, under backoff."""
-    answered, state = state.answering, replace(state, answering=(), running="")
-    if ending is Ending.READY:
-        return replace(state, fruitless=0, failures=0)
-    if ending is Ending.REFUSED:
-        return replace(state, fruitless=state.fruitless + 1, failures=0)
-    if ending is Ending.CANCELLED:
-        return state
-    state = replace(state, failures=state.failures + 1)
-    for trigger in answered:
-        if trigger.kind in _BY_SIGNAL or trigger.kind is TriggerKind.DATA:
-            state = noticed(state, trigger)
-    return state
-
-
-def faulted(state: GovernorState, why: str, now: datetime) -> GovernorState:
-    """Served data are faulty: `why` is a clause, such as "amount is null in 12 % of window 7"."""
-    return replace(state, fault=why, fault_since=state.fault_since or now)
-
-
-def sound(state: GovernorState) -> GovernorState:
-    """A later window showed no fault."""
-    return replace(state, fault="", fault_since=None)
 
 
 # --- rules: None, or (rule, why as a clause, until when)
@@ -263,13 +127,27 @@ def _held(config: RetrainConfig, trigger: Trigger, state: GovernorState, facts: 
     if facts.new_rows < needs:
         rows = f"{facts.new_rows:,} new labelled rows arrived{_since(facts)}"
         return "new rows", f"only {rows}; {trigger.kind} needs {needs:,}", None
-    return _backoff(config, trigger, state, now)
+    return _guard(trigger, state, now) or _backoff(config, trigger, state, now)
+
+
+def _guard(trigger: Trigger, state: GovernorState, now: datetime) -> Stop | None:
+    if trigger.kind not in BY_SIGNAL or state.vain < GUARD or not state.starts:
+        return None
+    until = state.starts[-1] + min(GUARD_MIN * 2 ** min(state.vain - GUARD, 20), GUARD_MAX)
+    if now >= until:
+        return None
+    why = (
+        f"retraining does not help: after each of the last {state.vain} trainings that answered it, a signal came "
+        f"again ({_clause(trigger.detail) or _DEFAULT[trigger.kind]}). Code, new kinds of data or "
+        f"`conveyor model retrain` lift this; without them it tries again at {_at(until)}"
+    )
+    return "loop guard", why, until
 
 
 def _backoff(config: RetrainConfig, trigger: Trigger, state: GovernorState, now: datetime) -> Stop | None:
     if trigger.kind is TriggerKind.CODE or not state.starts:
         return None
-    fruitless = state.fruitless - FRUITLESS + 1 if trigger.kind in _BY_SIGNAL else 0
+    fruitless = state.fruitless - FRUITLESS + 1 if trigger.kind in BY_SIGNAL else 0
     times = max(state.failures, fruitless)
     if times <= 0:
         return None
@@ -285,7 +163,7 @@ def _backoff(config: RetrainConfig, trigger: Trigger, state: GovernorState, now:
 def _needs(config: RetrainConfig, trigger: Trigger) -> int:
     if trigger.kind is TriggerKind.DATA:
         return max(config.min_new_rows, 1)
-    return 1 if trigger.kind in _BY_SIGNAL else 0
+    return 1 if trigger.kind in BY_SIGNAL else 0
 
 
 def short_of(model: ModelConfig, first: datetime | None, until: datetime | None) -> str:

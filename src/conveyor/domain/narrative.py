@@ -227,6 +227,7 @@ SENTENCES: dict[str, Told] = {
     "data.duplicate": lambda e: f"{e.data['file']} has the content of {e.data['same_as']}; it was not taken twice",
     "data.tagged": _tagged,
     "governor.decided": _decided,
+    "governor.gave_up": lambda e: f"{_name(e)}: {e.data['message']}",
     "model.version_created": _model_created,
     "model.refused": _model_refused,
     "model.rejected": lambda e: f"Version {e.data['version']} of {_name(e)} failed in its rollout{_because(e)}",

@@ -7,7 +7,7 @@ from conveyor.domain.erasure import Erasure
 from conveyor.domain.estimate import Expectation
 from conveyor.domain.fetch import FetchState
 from conveyor.domain.freshness import Stale
-from conveyor.domain.governor import GovernorRecord
+from conveyor.domain.governor_state import GovernorRecord
 from conveyor.domain.kept import KeptFile, TrustedFile
 from conveyor.domain.landing import Watched
 from conveyor.domain.lineage import Link, Served

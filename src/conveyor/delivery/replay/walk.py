@@ -13,10 +13,10 @@ from conveyor.delivery.replay.history import History, Tick
 from conveyor.delivery.replay.score import blocks, metrics
 from conveyor.delivery.replay.trainings import Trained, Trainings
 from conveyor.delivery.replay.watch import Watch
-from conveyor.domain import gate, governor
+from conveyor.domain import gate, governor, governor_state
 from conveyor.domain.dataset import known_until
 from conveyor.domain.gates.decide import decide as decide_gates
-from conveyor.domain.governor import Decision, Ending, Facts, GovernorState, Trigger, TriggerKind
+from conveyor.domain.governor_state import Decision, Ending, Facts, GovernorState, Trigger, TriggerKind
 from conveyor.domain.monitor import Signal, SignalKind
 from conveyor.domain.project import ModelConfig
 from conveyor.domain.replay import Candidate, Policy, Walked
@@ -80,7 +80,7 @@ class Walk:
         )
 
     def _notice(self, kind: TriggerKind, at: datetime, detail: str) -> None:
-        self._state = governor.noticed(self._state, Trigger(kind, at, detail))
+        self._state = governor_state.noticed(self._state, Trigger(kind, at, detail, version=self._live))
 
     def _serve(self, tick: Tick) -> None:
         """The rows of the tick are asked of the version that is live, and monitoring looks at them."""
@@ -98,12 +98,12 @@ class Walk:
         for signal in found:
             self._hear(signal, tick.until)
         if sound:
-            self._state = governor.sound(self._state)
+            self._state = governor_state.sound(self._state)
 
     def _hear(self, signal: Signal, at: datetime) -> None:
         self._signals[str(signal.kind)] += 1
         if signal.kind is SignalKind.DATA_FAULT:
-            self._state = governor.faulted(self._state, signal.message, at)
+            self._state = governor_state.faulted(self._state, signal.message, at)
         else:
             self._notice(TriggerKind(str(signal.kind)), at, signal.message)
 
@@ -134,7 +134,7 @@ class Walk:
 
     def _train(self, tick: Tick, decision: Decision, now: datetime) -> None:
         setting, until = self._set, known_until(tick.newest, self._set.delay)
-        self._state = governor.started(self._state, f"run-{len(self._candidates)}", now)
+        self._state = governor_state.started(self._state, f"run-{len(self._candidates)}", now)
         self._ticked = now
         told = Candidate(now, until, 0, str(Ending.FAILED), str(decision.trigger), decision.reason, 0.0)
         try:
@@ -143,7 +143,7 @@ class Walk:
             evaluation = setting.trainings.judge(trained, live, self._live)
         except StepFailed as error:
             self._candidates.append(replace(told, reasons=(error.message,)))
-            self._state = governor.ended(self._state, Ending.FAILED)
+            self._state = governor_state.ended(self._state, Ending.FAILED)
             return
         verdicts = decide_gates(setting.model.gates, evaluation, setting.banned, trained.manifest.signature.features)
         ending = Ending.READY if gate.passed(verdicts) else Ending.REFUSED
@@ -165,7 +165,7 @@ class Walk:
                 reasons=failed,
             )
         )
-        self._state = governor.ended(self._state, ending)
+        self._state = governor_state.ended(self._state, ending, self._last)
 
     def _after(self, candidate: Candidate) -> Candidate:
         """A refused one beside what served instead, in the block after it: both scored every row."""
