@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from conveyor.config.settings import Settings
+from conveyor.delivery.alerts import Alerts
 from conveyor.delivery.arrivals import Arrivals, accept
 from conveyor.delivery.build import BuildRecipe
 from conveyor.delivery.collect import Collector
@@ -127,6 +128,7 @@ def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase
         Retrain(shared, training, files),
         Sweeps(shared, trial, files),
         Monitor(shared),
+        Alerts(shared),
         Losses(shared),
         Gathering(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),

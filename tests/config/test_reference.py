@@ -29,10 +29,11 @@ SECTIONS: dict[str, Any] = {
     "worker": project.WorkerConfig,
     "environment": project.EnvironmentConfig,
     "preview": project.PreviewConfig,
+    "alerts": project.AlertsConfig,
 }
-PARTS = ("data", "steps", "models", "sweeps", "services", "workers", "environments", "preview")
+PARTS = ("data", "steps", "models", "sweeps", "services", "workers", "environments", "preview", "alerts")
 NOT_A_KEY = {(project.ProjectConfig, name) for name in PARTS} | {
-    (SECTIONS[name], "name") for name in SECTIONS if name not in ("project", "preview")
+    (SECTIONS[name], "name") for name in SECTIONS if name not in ("project", "preview", "alerts")
 }
 SPELLED = {"from": "source"}
 

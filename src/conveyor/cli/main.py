@@ -8,6 +8,7 @@ import typer
 
 from conveyor import __version__
 from conveyor.cli import (
+    alerts,
     data,
     demo_command,
     deploy,
@@ -41,6 +42,7 @@ system.add(app)
 demo_command.add(app)
 doctor.add(app)
 gc.add(app)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
 app.add_typer(model.why, name="why")

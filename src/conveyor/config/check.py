@@ -59,6 +59,8 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
     for environment in config.environments.values():
         yield from _environment(environment, config)
     yield from choice(("preview", "database"), "database", config.preview.database, DATABASES)
+    yield from at_least(("alerts", "budget"), config.alerts.budget, 0)
+    yield from at_least(("alerts", "clean"), config.alerts.clean, 0)
     yield from positive(("preview", "expires"), config.preview.expires)
     yield from _variables(("preview",), config.preview.env)
     yield from routes(config)

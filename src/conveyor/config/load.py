@@ -13,6 +13,7 @@ from conveyor.domain.derived import FAMILIES
 from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
+    AlertsConfig,
     DataConfig,
     EnvironmentConfig,
     ModelConfig,
@@ -34,6 +35,7 @@ _NAMED: dict[str, Any] = {
     "worker": WorkerConfig,
     "environment": EnvironmentConfig,
 }
+_TABLES = ("project", "preview", "alerts")
 _SPELLED = {"environment": {"source": "from"}}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.ASCII | re.DOTALL)
@@ -74,8 +76,8 @@ def _located(message: str, text: str) -> str:
 
 def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
     for key in raw:
-        if key not in ("project", "preview", *_NAMED):
-            reader.add((key,), "unknown section" + nearest(key, ("project", "preview", *_NAMED)))
+        if key not in _TABLES and key not in _NAMED:
+            reader.add((key,), "unknown section" + nearest(key, (*_TABLES, *_NAMED)))
     parts = {section: _section(reader, section, raw.get(section, {})) for section in _NAMED}
     given = {
         "data": parts["data"],
@@ -86,6 +88,7 @@ def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
         "workers": parts["worker"],
         "environments": parts["environment"] or {"production": EnvironmentConfig("production")},
         "preview": reader.table(PreviewConfig, raw.get("preview", {}), ("preview",), {}, {}),
+        "alerts": reader.table(AlertsConfig, raw.get("alerts", {}), ("alerts",), {}, {}),
     }
     config = reader.table(ProjectConfig, raw.get("project", {}), ("project",), given, {})
     if config.name:

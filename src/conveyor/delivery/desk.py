@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from conveyor import __version__
 from conveyor.delivery import arrivals, collect, environment_desk, retrain, rollback, steering
+from conveyor.delivery.alert_desk import AlertDesk
 from conveyor.delivery.contract_desk import ContractDesk
 from conveyor.delivery.dataset_desk import DatasetDesk
 from conveyor.delivery.erase import EraseDesk
@@ -86,6 +87,7 @@ class Desk:
         self._processes = processes
         self.rows = rows
         self._started = context.clock.now()
+        self.alerts = AlertDesk(context)
         self.registry = RegistryDesk(context, poke)
         self.reports = Reports(context)
         self.lineage = LineageDesk(context)

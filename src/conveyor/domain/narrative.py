@@ -200,6 +200,18 @@ def _swept(event: Event) -> str:
     return f"The sweep {_name(event)} {event.data['state']}{best}{made}{_because(event, 'error')}"
 
 
+def _alert(event: Event) -> str:
+    data = event.data
+    effect = f" ({data['effect']})" if data.get("effect") else ""
+    since = f" Seen {data['since']}." if data.get("since") else ""
+    what = f"{data['severity']}, {str(data['kind']).replace('_', ' ')} of {_name(event)}"
+    return f"Alert, {what}{effect}: {data['message']}{since}"
+
+
+def _digest(event: Event) -> str:
+    return f"{event.data['count']} more alerts of {_name(event)} in a day: {'; '.join(event.data['alerts'])}"
+
+
 SENTENCES: dict[str, Told] = {
     "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
     "project.config_invalid": _invalid,
@@ -277,6 +289,13 @@ SENTENCES: dict[str, Told] = {
     "signal.data_fault": lambda e: f"Data fault: {e.data['message']}",
     "monitor.window_closed": _window,
     "monitor.quality": _quality,
+    "alert.opened": _alert,
+    "alert.resolved": lambda e: f"The {str(e.data['kind']).replace('_', ' ')} of {_name(e)} is over",
+    "alert.digest": _digest,
+    "alert.acked": lambda e: f"{e.data['by']} looks at the {str(e.data['kind']).replace('_', ' ')} of {_name(e)}",
+    "alert.muted": lambda e: (
+        f"{e.data['by']} muted alerts of {_name(e)} until {str(e.data['until'])[:16]}{_because(e, 'why')}"
+    ),
     "system.started": lambda e: "The control plane started",
     "system.recovered": lambda e: f"The control plane carried on with work that it found in flight{_because(e)}",
     "process.died": lambda e: f"{_name(e)} ended by itself and was started again{_because(e)}",

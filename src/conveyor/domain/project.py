@@ -315,6 +315,14 @@ class PreviewConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertsConfig:
+    """So many alerts of a model are told in a day; an alert resolves after so many windows without it."""
+
+    budget: int = 5
+    clean: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectConfig:
     name: str
     data: dict[str, DataConfig] = field(default_factory=dict)
@@ -325,3 +333,4 @@ class ProjectConfig:
     workers: dict[str, WorkerConfig] = field(default_factory=dict)
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
     preview: PreviewConfig = PreviewConfig()
+    alerts: AlertsConfig = AlertsConfig()

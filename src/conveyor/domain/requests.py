@@ -164,6 +164,21 @@ class Retrain:
 
 
 @dataclass(frozen=True, slots=True)
+class AckAlert:
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MuteAlerts:
+    """Notifications of an alert's subject, for `length` ("2h", "7d"), of its kind or of all."""
+
+    length: str = "1d"
+    all_kinds: bool = False
+    why: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MoveAlias:
     """No `version` removes the alias."""
 

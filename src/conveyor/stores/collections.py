@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conveyor.domain.alert import Alert, Mute
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.erasure import Erasure
 from conveyor.domain.estimate import Expectation
@@ -74,6 +75,8 @@ GOVERNORS = Collection("governors", GovernorRecord, index=("project",))
 WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
 EXPECTATIONS = Collection("expectations", Expectation, index=("model",))
+ALERTS = Collection("alerts", Alert, index=("project", "subject", "state", "notice"))
+MUTES = Collection("mutes", Mute)
 SWEEPS = Collection("sweeps", Sweep, index=("project", "state"))
 TOKENS = Collection("tokens", Token, key="digest", index=("name",))
 KEPT_FILES = Collection("kept_files", KeptFile)

@@ -69,6 +69,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(10, {"sweeps": ("project", "state")}),
     Migration(11, {"step_pasts": ()}),
     Migration(12, {"expectations": ("model",)}),
+    Migration(13, {"alerts": ("project", "subject", "state", "notice"), "mutes": ()}),
 )
 
 

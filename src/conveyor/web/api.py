@@ -19,6 +19,7 @@ from conveyor.delivery.desk import Desk
 from conveyor.domain import requests, wire
 from conveyor.domain.status_text import render
 from conveyor.errors import InputRejected, NoSpace
+from conveyor.web.api_alerts import alerts
 from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
 from conveyor.web.api_models import models
@@ -52,6 +53,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     reports(router, desk, answer)
     tables(router, desk, body_of, answer)
     models(router, desk, guard, body_of, answer)
+    alerts(router, desk, guard, body_of, answer)
     steps(router, desk, body_of, answer)
     sweeps(router, desk, body_of, answer)
     return router

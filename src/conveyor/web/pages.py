@@ -77,7 +77,8 @@ def _dashboard(router: APIRouter, desk: Desk, render: Render, inside: list[Any])
         for view in status.models:
             measures = desk.quality(view.project, view.name, 1)
             metrics[f"{view.project}/{view.name}"] = board.key_metric(view.newest, measures)
-        return {"status": status, "percents": board.percents(desk), "metrics": metrics}
+        alerts = desk.alerts.list(limit=20)
+        return {"status": status, "percents": board.percents(desk), "metrics": metrics, "alerts": alerts}
 
     @router.get("/", dependencies=inside)
     def dashboard() -> Response:
