@@ -59,6 +59,14 @@ class Session:
     connection: Connection
     memory: Memory
 
+    def driven(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows, as the database's driver gives them; nothing from outside stands in `sql`."""
+        result = self.connection.exec_driver_sql(sql)
+        try:
+            return list(result.cursor.fetchall())
+        finally:
+            result.close()
+
     def upsert(self, table: Any) -> Any:
         return (sqlite_insert if self.connection.dialect.name == "sqlite" else postgres_insert)(table)
 

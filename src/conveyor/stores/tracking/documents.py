@@ -46,13 +46,13 @@ def remove(session: Session, kind: str, key: str) -> None:
     session.connection.execute(delete(DOCUMENTS).where(_C.kind == kind, _C.key == key))
 
 
-def attach(session: Session, found: Sequence[TrackedRun]) -> None:
-    """Gives runs what went into them and came out of them."""
+def attach(session: Session, found: Sequence[TrackedRun], among: str) -> None:
+    """Gives runs what went into them and came out of them. `among`: the numbers of these runs, as a condition."""
     by_id = {run.info.run_id: run for run in found}
-    query = select(_C.kind, _C.parent, _C.body).where(
-        _C.kind.in_((DATASET_INPUT, MODEL_INPUT, MODEL_OUTPUT)), _C.parent.in_(list(by_id))
-    )
-    for kind, parent, body in session.connection.execute(query.order_by(_C.seq)):
+    kinds = f"('{DATASET_INPUT}', '{MODEL_INPUT}', '{MODEL_OUTPUT}')"
+    parents = f"parent IN (SELECT uuid FROM {RUNS.name} WHERE id {among})"
+    query = f"SELECT kind, parent, body FROM {DOCUMENTS.name} WHERE kind IN {kinds} AND {parents} ORDER BY seq"
+    for kind, parent, body in session.driven(query):
         run = by_id[parent]
         if kind == MODEL_OUTPUT:
             run.outputs = {"model_outputs": [*run.outputs.get("model_outputs", ()), _decoded(body)]}

@@ -65,6 +65,9 @@ def named(session: Session, name: str) -> int:
 
 def find_named(session: Session, name: str) -> int | None:
     """As `named`, for readers."""
+    known = session.memory.metrics.get(name)
+    if known is not None:
+        return known
     found = session.connection.execute(select(METRICS.c.id).where(METRICS.c.name == name)).scalar()
     return None if found is None else int(found)
 

@@ -118,14 +118,12 @@ def info(session: Session, uuid: str) -> RunInfo:
     row = session.connection.execute(select(RUNS).where(RUNS.c.uuid == uuid)).first()
     if row is None:
         raise missing(uuid)
-    return told([row])[0]
+    return told([tuple(row)[1:]])[0]
 
 
-def told(rows: Iterable[Any]) -> list[RunInfo]:
-    return [
-        _info(row.uuid, row.name, str(row.experiment), row.user, row.status, row.started, row.ended, row.stage)
-        for row in rows
-    ]
+def told(rows: Iterable[Sequence[Any]]) -> list[RunInfo]:
+    """`rows`: all columns of RUNS but the number, in their order."""
+    return [_info(uuid, name, str(experiment), *more) for uuid, experiment, name, *more in rows]
 
 
 def missing(uuid: str) -> NotFound:

@@ -40,6 +40,9 @@ class Question:
     offset: int = 0
 
 
+_RUN = 'id, uuid, experiment, name, "user", status, started, ended, stage'
+
+
 def search(session: Session, asked: Question) -> list[TrackedRun]:
     """A page of runs: by `orders`, then the newest first."""
     if not asked.experiments:
@@ -65,27 +68,22 @@ def load(session: Session, numbers: Sequence[int]) -> list[TrackedRun]:
     """Whole runs, in the order of their numbers."""
     if not numbers:
         return []
-    execute = session.connection.execute
-    rows = {row.id: row for row in execute(select(RUNS).where(RUNS.c.id.in_(numbers))).all()}
+    # By numbers that are ours, and as the driver gives them: SQLAlchemy's parameters and rows cost half as much again.
+    among = f"IN ({','.join(str(int(number)) for number in numbers)})"
+    rows = {row[0]: row[1:] for row in session.driven(f"SELECT {_RUN} FROM {RUNS.name} WHERE id {among}")}
     data = {each: RunData([], [], []) for each in numbers}
-    # All at once: reading row by row costs twice as much.
-    for run, key, value in execute(_of(PARAMS, numbers)).all():
+    for run, key, value in session.driven(f"SELECT run, key, value FROM {PARAMS.name} WHERE run {among}"):
         data[run].params.append(Pair(key, value))
-    for run, key, value in execute(_of(TAGS, numbers)).all():
+    for run, key, value in session.driven(f"SELECT run, key, value FROM {TAGS.name} WHERE run {among}"):
         data[run].tags.append(Pair(key, value))
-    c = LATEST.c
-    query = select(c.run, METRICS.c.name, c.value, c.at, c.step, c.nan).join(METRICS, METRICS.c.id == c.metric)
-    for run, key, value, at, step, nan in execute(query.where(c.run.in_(numbers))).all():
+    latest = f"SELECT run, name, value, at, step, nan FROM {LATEST.name} JOIN {METRICS.name} ON id = metric"
+    for run, key, value, at, step, nan in session.driven(f"{latest} WHERE run {among}"):
         data[run].metrics.append(Point(key, "NaN" if nan else value, at, step))
     present = [each for each in numbers if each in rows]
     infos = runs.told(rows[each] for each in present)
     found = [TrackedRun(info, data[each]) for info, each in zip(infos, present, strict=True)]
-    documents.attach(session, found)
+    documents.attach(session, found, among)
     return found
-
-
-def _of(table: Any, numbers: Sequence[int]) -> Select[Any]:
-    return select(table.c.run, table.c.key, table.c.value).where(table.c.run.in_(numbers))
 
 
 def _page(session: Session, asked: Question) -> list[int]:
