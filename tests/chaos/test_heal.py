@@ -20,6 +20,7 @@ from conveyor.delivery.doctor import examine
 from conveyor.domain.finding import Finding, Health, sound
 from conveyor.effects import installed
 from conveyor.effects.processes import CONTROL, ENVOY, ProcessInfo, Program
+from conveyor.stores.tracking import health
 
 from . import small
 
@@ -219,6 +220,15 @@ def test_the_doctor_explains_and_repairs(system: System) -> None:
     system.wait(lambda: _answers(settings.public_port), "an answer")
 
     # Bytes that somebody changed.
+    assert "tracking" not in _ill(found)
+    supervisor.stop(CONTROL)
+    system.wait(lambda: supervisor.list()[CONTROL].state == "STOPPED", "the control plane to stop")
+    health.checkpoint(settings.tracking)
+    whole = settings.tracking.read_bytes()
+    settings.tracking.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    assert "the database of tracked runs is damaged" in _ill(_doctor(system))["tracking"]
+    settings.tracking.write_bytes(whole)
+    assert not _ill(_doctor(system, fix=True))
     wrong = settings.objects / "ab" / ("cd" * 31)
     wrong.parent.mkdir(exist_ok=True)
     wrong.write_bytes(b"other bytes")

@@ -10,6 +10,7 @@ from conveyor.delivery import doctor_host as host
 from conveyor.delivery import doctor_leftovers as leftovers
 from conveyor.delivery import doctor_parts as parts
 from conveyor.delivery import doctor_state as state
+from conveyor.delivery import doctor_tracking as tracked
 from conveyor.delivery.patient import Patient, Seen, wrong
 from conveyor.domain.finding import Finding, Health
 from conveyor.errors import ConveyorError
@@ -43,6 +44,7 @@ CHECKS = (
     Check("orphans", "They hold ports and memory, and nobody keeps them.", parts.left_behind, parts.end),
     Check("records", "They are the memory of everything.", state.records),
     Check("log size", "SQLite's log grows while readers hold it.", state.log, state.checkpoint),
+    Check("tracking", "All that runs logged is in it.", tracked.tracking, tracked.checkpoint),
     Check("migrations", "The tables must be those that this version knows.", state.migrations),
     Check("lease", "Exactly one control plane may act.", state.lease),
     Check("clock", "Deadlines, leases and retention are read from it.", state.clock),
