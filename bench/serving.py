@@ -1,295 +1,183 @@
-"""One-row predictions: Conveyor's model server, direct and through Envoy, beside `mlflow models serve`, in one run.
+"""One-row predictions: Conveyor's model server, direct and through Envoy, beside five others, in one run.
 
-    make bench-serving            everything (the first run installs mlflow into .bench/mlflow)
-    PEERS=0 make bench-serving    without mlflow
-    QUICK=1 make bench-serving    less than a minute
+    make bench-serving                              everything (the first run installs the peers into .bench/)
+    ARGS="forest 1 16" make bench-serving           one case: model, workers, clients; any of them may be left out
+    PEERS=0 make bench-serving                      without the peers
+    QUICK=1 make bench-serving                      less than a minute: one case, with mlflow and FastAPI
 
-The model is a random forest of 100 trees of depth 12 on 15 features. Observations are on. mlflow gets the same
-estimator and the same row, and is asked directly, without a proxy between. One line of JSON a figure; exit 1 when a
-goal does not hold.
+The models: a random forest of 100 trees of depth 12 on 15 features, and a logistic regression on the same. Observations
+are on. Each peer (mlflow models serve, BentoML, MLServer, LitServe, FastAPI under uvicorn) gets the same estimator and
+the same row, in an environment of its own. The limit is granian, msgspec and onnxruntime and nothing else. All servers
+of a case are up at once and asked in turn, so many rounds; figures are medians of the rounds. One line of JSON a
+figure; exit 1 when a goal does not hold.
 
-The load generator is this file run with `--generate`: one process, raw sockets under epoll, prebuilt requests,
-keep-alive. It shares the machine's cores with what it measures, so absolute figures are low; the ratios count.
+Load generator and servers share the machine's cores, so absolute figures are low; the ratios count.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
+import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
-FEATURES = tuple(f"f{number}" for number in range(15))
-CLIENTS = (1, 16, 64)
-ROUNDS = 3  # all are asked in turn, so many times: a machine that is slow for a moment is so for one round of each
-GOAL = 30  # times mlflow's requests/s, through Envoy, at the same number of clients
-GENERATOR = "one process, epoll, raw sockets, keep-alive"
+PARTS = Path(__file__).resolve().parent / "serving_parts"
+sys.path.insert(0, str(PARTS))
+
+from load import Started, free_port, generate, memory_mb, started  # noqa: E402
+from models import proxy, train  # noqa: E402
+from peers import LIMIT, PEERS, tensor  # noqa: E402
+
+QUICK = os.environ.get("QUICK") == "1"
+CLIENTS, WORKERS, MODELS = (1, 16, 64), (1, 2), ("forest", "regression")
+ROUNDS, SECONDS = (1, 1.0) if QUICK else (3, 1.5)
+BEST_PEER = {"forest": 40, "regression": 5}  # times the requests/s of the best peer
+MLFLOW = 30  # times mlflow's requests/s with the forest, through Envoy, one worker
+OF_LIMIT, OF_LIMIT_ROUTED, LOGGED, READY, MEMORY = 0.8, 0.5, 0.9, 1.0, 160.0
+PATH = "/v2/models/bench/infer"
+Figures = dict[str, float]
 
 
-def main() -> int:
-    quick, peers = os.environ.get("QUICK") == "1", os.environ.get("PEERS", "1") == "1"
-    seconds = 1.5 if quick else 9.0
-    scratch = Path(tempfile.mkdtemp(prefix="bench-serving-"))
-    try:
-        held = measure(scratch, seconds, peers)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+@dataclass
+class Server:
+    """One of those that are asked in turn."""
+
+    name: str
+    port: int
+    path: str
+    body: bytes
+    process: Started
+    found: list[Figures] = field(default_factory=list)
+
+    def middle(self) -> Figures:
+        """The median of each figure over the rounds; of failures the sum."""
+        figures = {key: statistics.median(each[key] for each in self.found) for key in ("rate", "p50", "p99")}
+        return figures | {"failed": sum(each["failed"] for each in self.found)}
+
+
+def main(words: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are ended on the way out
+    numbers = [int(word) for word in words if word.isdigit()]
+    models = [word for word in words if word in MODELS] or (["forest"] if QUICK else list(MODELS))
+    workers = numbers[:1] or ([1] if QUICK else list(WORKERS))
+    clients = numbers[1:2] or ([16] if QUICK else list(CLIENTS))
+    held = True
+    for model in models:
+        for count in workers:
+            scratch = Path(tempfile.mkdtemp(prefix="bench-serving-"))
+            try:
+                held &= measure(model, count, clients, scratch)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
     return 0 if held else 1
 
 
-def measure(scratch: Path, seconds: float, peers: bool) -> bool:
-    row = train(scratch)
-    server_port, envoy_port, peer_port = free_port(), free_port(), free_port()
-    serving = [sys.executable, "-m", "conveyor.serving", "--artifact", str(scratch), "--name", "forest"]
-    serving += ["--version", "1", "--port", str(server_port), "--observations", str(scratch / "observations")]
-    serving += ["--socket", str(scratch / "model.sock")]
-    envoy = proxy(scratch, envoy_port, scratch / "model.sock")
-    tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP32", "data": row}
-    ours = json.dumps({"inputs": [tensor]}).encode()
-    split = json.dumps({"dataframe_split": {"columns": FEATURES, "data": [row]}}).encode()
-    path, held = "/v2/models/forest/infer", True
-    with started(serving, server_port, "/readyz"), started(envoy, envoy_port, "/readyz"):
-        with mlflow(scratch, peer_port) if peers else nothing():
-            for clients in CLIENTS:
-                asked = [(server_port, path, ours), (envoy_port, path, ours)]
-                asked += [(peer_port, "/invocations", split)] if peers else []
-                rounds = [
-                    [generate(port, clients, seconds / ROUNDS, *what) for port, *what in asked] for _ in range(ROUNDS)
-                ]
-                direct, routed, *peer = (middle(found) for found in zip(*rounds, strict=True))
-                held &= report(clients, direct, routed, peer[0] if peer else None)
-        held &= report_log(server_port)
+def measure(model: str, workers: int, clients: list[int], scratch: Path) -> bool:
+    row, held = train(model, scratch), True
+    with ExitStack() as stack:
+        servers = {server.name: server for server in up(scratch, workers, row, stack)}
+        for number in clients:
+            for server in servers.values():
+                server.found.clear()
+            for _ in range(ROUNDS):
+                for server in servers.values():
+                    server.found.append(generate(server.port, number, SECONDS, server.path, server.body))
+            case = f"{model}, {workers} workers, {number} clients"
+            held &= compare(model, workers, number, case, {name: server.middle() for name, server in servers.items()})
+        for name, server in servers.items():
+            held &= tell(f"{model}, {workers} workers, {name} ready", server.process.ready, "s", at_most(name, READY))
+            share = memory_mb(server.process.pid) / workers
+            held &= tell(f"{model}, {workers} workers, {name} memory", share, "MB a worker", at_most(name, MEMORY))
+        held &= tell(
+            f"{model}, {workers} workers, observations lost", lost(servers["direct"].port), "rows", ("most", 0)
+        )
     return held
 
 
-def middle(found: tuple[dict[str, float], ...]) -> dict[str, float]:
-    """The median of each figure over the rounds; of failures the sum."""
-    figures = {key: statistics.median(each[key] for each in found) for key in ("rate", "p50", "p99")}
-    return figures | {"failed": sum(each["failed"] for each in found)}
+def up(scratch: Path, workers: int, row: list[float], stack: ExitStack) -> Iterator[Server]:
+    ours = [sys.executable, "-m", "conveyor.serving"]
+    for name, argv in (("direct", ours), ("unlogged", [sys.executable, str(PARTS / "unlogged.py")])):
+        port, path = free_port(), scratch / f"{name}.sock"
+        argv = [*argv, "--artifact", str(scratch), "--name", "bench", "--version", "1", "--port", str(port)]
+        argv += ["--observations", str(scratch / name), "--socket", str(path), "--workers", str(workers)]
+        process = stack.enter_context(started(argv, port, "/readyz"))
+        yield Server(name, port, PATH, tensor(row), process)
+        if name == "direct":
+            routed = free_port()
+            envoy = stack.enter_context(started(proxy(scratch, routed, path), routed, "/readyz"))
+            yield Server("envoy", routed, PATH, tensor(row), envoy)
+    peers = [LIMIT, *(PEERS if os.environ.get("PEERS", "1") == "1" else ())]
+    for peer in peers:
+        if QUICK and peer.name not in ("limit", "mlflow", "fastapi"):
+            continue
+        try:
+            port = free_port()
+            peer.installed()
+            how = peer.launched(scratch, port, workers, row)
+            process = stack.enter_context(started(how.command, port, how.ready, how.env, how.cwd))
+        except (subprocess.CalledProcessError, ChildProcessError) as error:
+            print(json.dumps({"bench": "serving", "case": f"{peer.name} left out", "why": str(error)}), flush=True)
+            continue
+        yield Server(peer.name, port, how.path, how.body, process)
 
 
-def report(clients: int, direct: dict[str, float], routed: dict[str, float], peer: dict[str, float] | None) -> bool:
+def compare(model: str, workers: int, clients: int, case: str, found: dict[str, Figures]) -> bool:
     held = True
-    for route, figures in (("direct", direct), ("envoy", routed)):
+    for name, figures in found.items():
         for key, unit in (("rate", "requests/s"), ("p50", "ms"), ("p99", "ms")):
-            line: dict[str, object] = {"bench": "serving", "case": f"{route}, {clients} clients, {key}"}
-            line |= {"value": figures[key], "unit": unit, "failed": int(figures["failed"]), "generator": GENERATOR}
-            holds = figures["failed"] == 0
-            if peer is not None:
-                ratio = figures[key] / peer[key] if key == "rate" else peer[key] / figures[key]
-                line |= {"peer": "mlflow models serve", "peer_value": peer[key], "ratio": round(ratio, 1)}
-                if key == "rate" and route == "envoy":
-                    line["goal"] = GOAL
-                    holds = holds and ratio >= GOAL and peer["failed"] == 0
-            line["holds"] = holds
-            held &= holds
-            print(json.dumps(line), flush=True)
-    return held
+            failed = int(figures["failed"]) if name in ("direct", "envoy") else 0
+            held &= tell(f"{case}, {name} {key}", figures[key], unit, ("most", None), failed=failed)
+    rate = {name: figures["rate"] for name, figures in found.items()}
+    peers = [peer.name for peer in PEERS if peer.name in found]
+    if peers:
+        best = max(peers, key=lambda name: rate[name])
+        goal = BEST_PEER[model] if not QUICK else None
+        held &= tell(f"{case}, direct to the best peer ({best})", rate["direct"] / rate[best], "times", ("least", goal))
+    if "mlflow" in found and model == "forest" and workers == 1:
+        held &= tell(f"{case}, envoy to mlflow", rate["envoy"] / rate["mlflow"], "times", ("least", MLFLOW))
+    if peers and clients == 16:
+        least = min(found[name]["p99"] for name in [*peers, "limit"] if name in found)
+        held &= tell(f"{case}, p99 to the lowest other", found["direct"]["p99"] / least, "times", ("most", 1.0))
+    if "limit" in found:
+        held &= tell(f"{case}, direct to the limit", rate["direct"] / rate["limit"], "times", ("least", OF_LIMIT))
+        routed = rate["envoy"] / rate["limit"]
+        held &= tell(f"{case}, envoy to the limit", routed, "times", ("least", OF_LIMIT_ROUTED))
+    logged = rate["direct"] / rate["unlogged"]
+    return held & tell(f"{case}, observations on to off", logged, "times", ("least", LOGGED))
 
 
-def report_log(port: int) -> bool:
+def at_most(name: str, most: float) -> tuple[str, float | None]:
+    """A goal is for our own server alone."""
+    return "most", most if name == "direct" else None
+
+
+def tell(case: str, value: float, unit: str, goal: tuple[str, float | None], *, failed: int = 0) -> bool:
+    kind, bound = goal
+    holds = not failed and (bound is None or (value <= bound if kind == "most" else value >= bound))
+    line: dict[str, object] = {"bench": "serving", "case": case, "value": round(value, 3), "unit": unit}
+    line |= {} if bound is None else {"goal": bound, "bound": f"at {kind}"}
+    line |= {"failed": failed} if failed else {}
+    print(json.dumps(line | {"holds": holds}), flush=True)
+    return holds
+
+
+def lost(port: int) -> float:
     """No observation may have been lost under the load."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    lost = sum(int(line.split()[-1]) for line in lines if line.startswith("conveyor_observations_lost_total{"))
-    line = {"bench": "serving", "case": "observations lost", "value": lost, "unit": "rows", "goal": 0}
-    print(json.dumps({**line, "holds": lost == 0}), flush=True)
-    return lost == 0
-
-
-def train(directory: Path) -> list[float]:
-    """Writes model.onnx, model.json and, for the peer, model.joblib; returns the row that is sent."""
-    import joblib
-    import numpy as np
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.datasets import make_classification
-    from sklearn.ensemble import RandomForestClassifier
-
-    from conveyor.domain import wire
-    from conveyor.domain.drift import Profile
-    from conveyor.domain.model import Example, ModelManifest, Score, Signature, Tensor
-
-    data, labels = make_classification(20_000, len(FEATURES), n_informative=10, flip_y=0.05, random_state=0)
-    data = data.astype(np.float32)
-    model = RandomForestClassifier(100, max_depth=12, random_state=0).fit(data, labels)
-    types = [("input", FloatTensorType([None, len(FEATURES)]))]
-    graph = to_onnx(model, initial_types=types, options={"zipmap": False})
-    (directory / "model.onnx").write_bytes(graph.SerializeToString())
-    row = data[0].tolist()
-    signature = Signature(
-        features=FEATURES,
-        inputs=(Tensor("input", "FP32", (-1, len(FEATURES))),),
-        outputs=(Tensor("label", "INT64", (-1,)), Tensor("probabilities", "FP32", (-1, 2))),
-        score=Score("probabilities", 1),
-    )
-    example = Example(tuple(row), float(model.predict_proba(data[:1])[0, 1]), 1e-4)
-    manifest = ModelManifest(signature, example, Profile(rows=len(data)), "sklearn")
-    (directory / "model.json").write_bytes(wire.to_json(manifest))
-    joblib.dump(model, directory / "model.joblib")
-    return [float(value) for value in row]
-
-
-def proxy(directory: Path, port: int, socket: Path) -> list[str]:
-    """Envoy as Conveyor configures it for a model that is live; returns its command."""
-    from conveyor.domain.routing import ANY_HOST, Cluster, Route, Routing, Weighted
-    from conveyor.effects.envoy import Envoy
-
-    envoy = Envoy(directory / "envoy", port, concurrency=1)
-    envoy.write_bootstrap()
-    cluster = Cluster("model.forest", (str(socket),), "/v2/health/ready")
-    envoy.apply(Routing((cluster,), (Route(ANY_HOST, "/", (Weighted(cluster.name, 100, "forest@1"),)),)))
-    return envoy.argv()
-
-
-_SAVE = """
-import sys, joblib, mlflow.sklearn
-model = joblib.load(sys.argv[1])
-mlflow.sklearn.save_model(model, sys.argv[2], serialization_format="cloudpickle", pyfunc_predict_fn="predict_proba")
-"""
-
-
-@contextmanager
-def mlflow(scratch: Path, port: int) -> Iterator[None]:
-    """`mlflow models serve` of the same estimator, as its documentation says, in an environment of its own."""
-    from importlib.metadata import version
-
-    home = ROOT / ".bench" / "mlflow"
-    python, uv = home / "bin" / "python", str(BIN / "uv")
-    environment = {**os.environ, "PATH": f"{home / 'bin'}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    if not (home / ".ready").exists():
-        same = [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "joblib")]
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "mlflow", *same], check=True)
-        (home / ".ready").touch()
-    saved = scratch / "mlflow"
-    command = [str(python), "-c", _SAVE, str(scratch / "model.joblib"), str(saved)]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    serve = [str(home / "bin" / "mlflow"), "models", "serve", "-m", str(saved), "-p", str(port)]
-    with started([*serve, "-h", "127.0.0.1", "--env-manager", "local"], port, "/ping", environment, quiet=True):
-        yield
-
-
-@contextmanager
-def nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def started(
-    command: list[str], port: int, path: str, environment: dict[str, str] | None = None, *, quiet: bool = False
-) -> Iterator[None]:
-    """Runs a server until it answers 200 on `path`; ends it, and what it started, afterwards."""
-    sink = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} did not come up (exit code {process.returncode})")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def generate(port: int, clients: int, seconds: float, path: str, body: bytes) -> dict[str, float]:
-    """Runs the load generator in a process of its own: a short warm-up, then the figures."""
-    found: dict[str, float] = {}
-    for length in (min(1.0, seconds), seconds):
-        command = [sys.executable, __file__, "--generate", str(port), str(clients), str(length), path]
-        done = subprocess.run(command, input=body, stdout=subprocess.PIPE, check=True)
-        found = json.loads(done.stdout)
-    return found
-
-
-def generator(port: int, clients: int, seconds: float, path: str, body: bytes) -> dict[str, float]:
-    """Every client sends its next request when its last answer is whole. Figures: requests/s, milliseconds."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    request = head.encode() + body
-    poller, clock = select.epoll(), time.perf_counter
-    connections: dict[int, socket.socket] = {}
-    sent: dict[int, float] = {}
-    partial: dict[int, bytes] = {}
-    for _ in range(clients):
-        connection = socket.create_connection(("127.0.0.1", port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connections[connection.fileno()] = connection
-        poller.register(connection.fileno(), select.EPOLLIN)
-    latencies: list[float] = []
-    failed = 0
-    begun = clock()
-    for number, connection in connections.items():
-        sent[number] = clock()
-        connection.sendall(request)
-    alone = [(number, select.EPOLLIN) for number in connections] if clients == 1 else None  # it can wait by reading
-    size = 0  # of the last whole answer; most are of one size
-    while (now := clock()) - begun < seconds:
-        for number, _ in alone or poller.poll(1.0):
-            connection = connections[number]
-            data = connection.recv(65536)
-            answer = partial.pop(number, b"") + data
-            if not data:
-                raise SystemExit("the server closed a connection")
-            if len(answer) != size and not whole(answer):
-                partial[number] = answer
-                continue
-            now, size = clock(), len(answer)
-            latencies.append(now - sent[number])
-            failed += not answer.startswith(b"HTTP/1.1 200")
-            sent[number] = now
-            connection.sendall(request)
-    if not latencies:
-        raise SystemExit(f"no answer within {seconds:g} s")
-    latencies.sort()
-    count = len(latencies)
-    p50, p99 = (round(latencies[min(count - 1, int(count * share))] * 1000, 3) for share in (0.5, 0.99))
-    return {"rate": round(count / (now - begun), 1), "p50": p50, "p99": p99, "failed": failed}
-
-
-def whole(answer: bytes) -> bool:
-    end = answer.find(b"\r\n\r\n")
-    if end < 0:
-        return False
-    head = answer[:end].lower()
-    at = head.index(b"content-length:") + 15
-    return len(answer) >= end + 4 + int(head[at : head.find(b"\r\n", at) if b"\r\n" in head[at:] else end])
+        found = re.search(r"^conveyor_observations_lost_total{.*} (.*)$", answer.read().decode(), re.MULTILINE)
+    assert found is not None
+    return float(found[1])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--generate"]:
-        port, clients, seconds, path = sys.argv[2:6]
-        print(json.dumps(generator(int(port), int(clients), float(seconds), path, sys.stdin.buffer.read())))
-    else:
-        raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -29,6 +29,7 @@ CONNECTION, SHED = b"c", b"s"  # what a worker is told: here is a connection; an
 READY, LEAVING = b"r", b"l"  # what it tells: it takes connections; it takes no more
 DRAIN_SECONDS = 35.0  # a worker's own drain takes 30 at most
 _YOUNG_SECONDS, _PAUSE_SECONDS, _TRIES = 1.0, 0.5, 5
+_FULL_SECONDS = 0.05  # between two tries to accept with no file descriptor left
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -185,7 +186,9 @@ class Workers:
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection = listener.accept()[0]
-        except OSError:  # the client has left already, or there are too many open files
+        except OSError as error:  # or the client has left already
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(_FULL_SECONDS)
             return
         with connection:
             for worker in sorted((each for each in self._alive.values() if each.ready), key=self._open):
