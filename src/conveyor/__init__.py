@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from conveyor.domain.drift import TableProfile
+    from conveyor.domain.drift_report import DriftReport
     from conveyor.tables.table import Table
 
 __version__ = "0.1.0"
@@ -28,6 +30,24 @@ def dataset(reference: str, *, project: str = "", verify: bool | None = None) ->
     from conveyor.tables.table import open_table
 
     return open_table(reference, project, verify)
+
+
+def profile(reference: Any) -> TableProfile:
+    """A reference for `drift` in constant size: of a frame, a Parquet or CSV file, or a dataset's version."""
+    from conveyor.sdk.drift import profile as profiled
+
+    return profiled(reference)
+
+
+def drift(reference: Any, current: Any, *, exact: bool = False, limit: float = 0.25) -> DriftReport:
+    """How far each column of `current` went from `reference`, with direction, effect size and corrected p-value.
+
+    Either is a Polars frame, a Parquet or CSV file, or `conveyor.dataset(...)`; `reference` may be a `profile` as well.
+    `exact` compares all rows of both; else the distances are of the reference's profile, within 1 % of rank.
+    """
+    from conveyor.sdk.drift import drift as compared
+
+    return compared(reference, current, exact=exact, limit=limit)
 
 
 def log_metric(name: str, value: float, step: int = 0) -> None:

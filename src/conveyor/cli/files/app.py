@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conveyor.cli import drift
 from conveyor.cli import table as tables
 from conveyor.cli.files import export as exporting
 from conveyor.cli.files import folder, opening, remotes, upkeep, versions
@@ -25,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
         ("status", status),
         ("log", log),
         ("diff", diff),
+        ("drift", drift.command),
         ("show", show),
         ("checkout", checkout),
         ("export", export),
