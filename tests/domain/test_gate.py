@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conveyor.domain import wire
 from conveyor.domain.evaluation import Comparison, Evaluation, Served
 from conveyor.domain.gate import Outcome, Verdict, passed
-from conveyor.domain.gates.config import BaselineGate, CostGate, GatesConfig, MetricGate
+from conveyor.domain.gates.config import BaselineGate, CostGate, GatesConfig, MetricGate, ServedParityGate
 from conveyor.domain.gates.decide import decide
 
 GOOD = Evaluation(
@@ -221,3 +221,17 @@ def test_baseline_is_beaten_unless_shown_better():
         found = verdict("baseline", replace(GOOD, baseline=pair(*figures)), gates)
         assert found.outcome is outcome
         assert "of the logistic baseline" in found.message
+
+
+def test_the_server_must_give_what_the_model_gave_at_training():
+    gates = replace(GATES, served_parity=ServedParityGate(tolerance=1e-4))
+    assert gates.costs
+    for change, outcome, says in (
+        ({"logged": 200, "apart": 3e-7}, Outcome.PASS, "Of 200 logged rows, none"),
+        ({"logged": 200, "apart": 0.02}, Outcome.FAIL, "by 0.02 (tolerance 0.0001)"),
+        ({"logged": 200, "apart": None}, Outcome.FAIL, "by nan"),
+        ({}, Outcome.INSUFFICIENT, "No row of the holdout has all features"),
+    ):
+        found = verdict("served_parity", replace(GOOD, served=replace(GOOD.served, **change)), gates)
+        assert (found.outcome, says in found.message) == (outcome, True), found.message
+    assert verdict("served_parity", replace(GOOD, served=None), gates).outcome is Outcome.INSUFFICIENT

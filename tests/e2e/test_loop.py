@@ -198,7 +198,8 @@ def test_the_label_in_disguise_refuses_the_model(system: System) -> None:
     good = (system.source / "conveyor.toml").read_text()
     system.replace("conveyor.toml", '"amount", "hour"]', '"amount", "hour", "culprit"]')
     more = (
-        "reproducible = {}\nmaturity = {}\nbacktest = {}\nlatency_p99_ms = { max = 500 }\nmemory_mb = { max = 900 }\n"
+        "reproducible = {}\nserved_parity = {}\nmaturity = {}\nbacktest = {}\n"
+        "latency_p99_ms = { max = 500 }\nmemory_mb = { max = 900 }\n"
     )
     system.replace("conveyor.toml", "[model.risk.gates]\n", "[model.risk.gates]\n" + more)
     system.write("conveyor.toml", (system.source / "conveyor.toml").read_text() + BACKTEST)
@@ -212,7 +213,9 @@ def test_the_label_in_disguise_refuses_the_model(system: System) -> None:
     assert leak.outcome == "fail"
     assert "culprit" in leak.message
     said = {verdict.gate: (verdict.outcome, verdict.figures) for verdict in version.verdicts}
-    assert {said[name][0] for name in ("reproducible", "maturity", "backtest", "latency", "memory")} == {"pass"}, said
+    passed = ("reproducible", "served_parity", "maturity", "backtest", "latency", "memory")
+    assert {said[name][0] for name in passed} == {"pass"}, said
+    assert said["served_parity"][1]["rows"] > 20
     assert said["backtest"][1]["folds"] == 2
     assert said["latency"][1]["latency_p99_ms"] > said["latency"][1]["scoring_p99_ms"] > 0
     assert system.wait(system.live, "rest") == before

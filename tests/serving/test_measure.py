@@ -10,14 +10,16 @@ from pathlib import Path
 from conveyor.domain import statistics, wire
 from conveyor.domain.evaluation import Served
 from conveyor.domain.model import ModelManifest
-from conveyor.domain.step import MeasureSpec, StepError
+from conveyor.domain.step import LoggedScore, MeasureSpec, StepError
 
 from .support import FEATURES, Artifact
 
 
-def measured(folder: Path, out: Path, calls: int = 60) -> subprocess.CompletedProcess[str]:
+def measured(
+    folder: Path, out: Path, calls: int = 60, logged: tuple[LoggedScore, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     out.mkdir()
-    (out / "spec.json").write_bytes(wire.to_json(MeasureSpec(str(folder), calls=calls)))
+    (out / "spec.json").write_bytes(wire.to_json(MeasureSpec(str(folder), calls=calls, logged=logged)))
     argv = [sys.executable, "-m", "conveyor.serving.measure", str(out / "spec.json"), str(out)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60)
 
@@ -30,13 +32,18 @@ def test_a_version_is_measured_in_the_real_server_which_is_ended(artifact: Artif
     (folder / "model.onnx").write_bytes((artifact.directory / "model.onnx").read_bytes())
     profile = replace(manifest.profile, features=columns)
     (folder / "model.json").write_bytes(wire.to_json(replace(manifest, profile=profile)))
-    done = measured(folder, tmp_path / "out")
+    example = manifest.example
+    logged = (LoggedScore(example.row, example.score), LoggedScore(example.row, example.score + 0.25))
+    done = measured(folder, tmp_path / "out", logged=logged)
     assert done.returncode == 0, done.stderr
     found = wire.from_json((tmp_path / "out" / "served.json").read_bytes(), Served)
     assert 0 < found.latency_p50_ms <= found.latency_p99_ms < 1000
     assert 20 < found.memory_mb < 2000
     assert found.size_mb == sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     assert found.calls == 60
+    assert found.logged == 2
+    assert found.apart is not None
+    assert abs(found.apart - 0.25) < 1e-4  # the second of the two is not what it gives
     running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in _read(path)]
     assert not running, "no server is left behind"
 

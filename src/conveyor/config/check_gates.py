@@ -34,6 +34,8 @@ def check_gates(model: ModelConfig) -> Iterator[Problem]:
         yield Problem((*at, "behaviour"), f'expected a module such as "shop.behaviour", found "{gates.behaviour}"')
     if gates.reproducible:
         yield from at_least((*at, "reproducible", "tolerance"), gates.reproducible.tolerance, 0)
+    if gates.served_parity:
+        yield from at_least((*at, "served_parity", "tolerance"), gates.served_parity.tolerance, 0)
     if gates.maturity:
         yield from fraction((*at, "maturity", "max_unlabelled"), gates.maturity.max_unlabelled)
     if gates.backtest and model.backtest.folds < LEAST:

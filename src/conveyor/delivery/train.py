@@ -17,6 +17,7 @@ from conveyor.delivery.inputs import (
     sources_of,
     steps_before,
 )
+from conveyor.delivery.logged import logged_scores
 from conveyor.delivery.lookup import live_model, manifest_of
 from conveyor.delivery.project_steps import ProjectSteps, new_step
 from conveyor.delivery.step_run import remember
@@ -298,10 +299,13 @@ class TrainRecipe:
         for name, digest in artifact.items():
             shutil.copyfile(self._context.objects.path(digest), folder / name)
         server = server_for(self._context.settings, build, model.name, artifact)
+        holdout = run.step(TRAIN).outputs["holdout.parquet"]
+        manifest = wire.from_json((folder / MANIFEST).read_bytes(), ModelManifest)
+        logged = logged_scores(self._context.objects.path(holdout), manifest.signature.features)
         return Command(
             argv=(server.python, "-m", "conveyor.serving.measure", str(job / SPEC), str(job / OUT)),
             cwd=server.cwd,
             env=dict(server.env),
-            key=cache_key("measure", " ".join(artifact.values()), build.environment, {}, []),
-            spec=wire.to_json(MeasureSpec(str(folder), model.trusted)),
+            key=cache_key("measure", " ".join((*artifact.values(), holdout)), build.environment, {}, []),
+            spec=wire.to_json(MeasureSpec(str(folder), model.trusted, logged)),
         )

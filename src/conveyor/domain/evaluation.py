@@ -86,13 +86,19 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a version costs in the model server: requests of one row, peak memory, bytes of its artifact."""
+    """What a version costs in the model server: requests of one row, peak memory, bytes of its artifact.
+
+    And whether it gives there what it gave at training: `apart` is the largest |served - trained| / max(1, |trained|)
+    over the logged rows that it was asked for, None where the server gave what is no number.
+    """
 
     latency_p50_ms: float
     latency_p99_ms: float
     memory_mb: float
     size_mb: float
     calls: int
+    logged: int = 0  # rows of the holdout that were asked for
+    apart: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

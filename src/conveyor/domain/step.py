@@ -163,11 +163,20 @@ class EvaluateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedScore:
+    """A row of the holdout, and the score that the trained model itself gave for it before it was converted."""
+
+    row: tuple[float, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureSpec:
     """`OUT/served.json` gets a conveyor.domain.evaluation.Served."""
 
     artifact: str  # folder of the files that a model server needs
     trusted: tuple[str, ...] = ()
+    logged: tuple[LoggedScore, ...] = ()  # what the server must give too
     calls: int = 300
     seed: int = 0
     start_seconds: float = 60.0

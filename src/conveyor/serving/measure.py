@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import random
 import shutil
 import socket
@@ -23,7 +24,7 @@ from conveyor.domain import wire
 from conveyor.domain.evaluation import Served
 from conveyor.domain.form import MANIFEST
 from conveyor.domain.model import ModelManifest
-from conveyor.domain.step import MeasureSpec
+from conveyor.domain.step import LoggedScore, MeasureSpec
 from conveyor.errors import StepFailed
 from conveyor.sdk import process
 
@@ -49,8 +50,9 @@ def measure(spec: MeasureSpec) -> Served:
         connection = _Unix(path)
         _answered(connection, bodies[: max(20, spec.calls // 10)])
         rounds = [sorted(_answered(connection, bodies)) for _ in range(ROUNDS)]
-        connection.close()
         memory = _peak_mb(server.pid)
+        apart = _apart(connection, manifest, spec.logged)
+        connection.close()
     # A training gives way to whatever else the machine does, and that is not the model's time: the best round counts.
     return Served(
         latency_p50_ms=min(_quantile(taken, 0.5) for taken in rounds),
@@ -58,7 +60,31 @@ def measure(spec: MeasureSpec) -> Served:
         memory_mb=memory,
         size_mb=sum(file.stat().st_size for file in artifact.iterdir()) / 1e6,
         calls=spec.calls,
+        logged=len(spec.logged),
+        apart=apart,
     )
+
+
+def _apart(
+    connection: http.client.HTTPConnection, manifest: ModelManifest, logged: tuple[LoggedScore, ...]
+) -> float | None:
+    """The largest distance of a served score from the one at training; None where one is no number."""
+    largest = 0.0
+    for each in logged:
+        served = _score(_asked(connection, _body(list(each.row))), manifest)
+        if not math.isfinite(served):
+            return None
+        largest = max(largest, abs(served - each.score) / max(1.0, abs(each.score)))
+    return largest
+
+
+def _score(said: bytes, manifest: ModelManifest) -> float:
+    """The score in an answer of one row."""
+    where = manifest.signature.score
+    output = next(each for each in json.loads(said)["outputs"] if each["name"] == where.output)
+    values = output["data"]
+    value = values[min(where.column or 0, len(values) - 1)]
+    return math.nan if value is None else float(value)
 
 
 def _quantile(ordered: list[float], share: float) -> float:
@@ -70,16 +96,21 @@ def _answered(connection: http.client.HTTPConnection, bodies: list[bytes]) -> li
     taken = []
     for body in bodies:
         began = time.perf_counter()
-        connection.request("POST", f"/v2/models/{NAME}/infer", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        said = response.read()
+        _asked(connection, body)
         taken.append((time.perf_counter() - began) * 1000)
-        if response.status != 200:
-            raise StepFailed(
-                f"the model server answered {response.status}: {said[:200].decode(errors='replace')}",
-                hint="The version cannot serve rows like those of its training; its log is the run's.",
-            )
     return taken
+
+
+def _asked(connection: http.client.HTTPConnection, body: bytes) -> bytes:
+    connection.request("POST", f"/v2/models/{NAME}/infer", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    said = response.read()
+    if response.status != 200:
+        raise StepFailed(
+            f"the model server answered {response.status}: {said[:200].decode(errors='replace')}",
+            hint="The version cannot serve rows like those of its training; its log is the run's.",
+        )
+    return said
 
 
 def _rows(manifest: ModelManifest, count: int, seed: int) -> list[list[float]]:

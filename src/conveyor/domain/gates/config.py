@@ -79,6 +79,13 @@ class ReproducibleGate:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedParityGate:
+    """The model server may differ by so much from what the model gave at training, relative where scores are large."""
+
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
 class MaturityGate:
     """The share of rows in the holdout's time that may lack their label."""
 
@@ -103,6 +110,7 @@ class GatesConfig:
     baseline: BaselineGate | None = None
     leak: LeakGate = LeakGate()
     parity_tolerance: float = 1e-4
+    served_parity: ServedParityGate | None = None
     also: dict[str, Bound] = field(default_factory=dict)
     slices: SlicesGate | None = None
     fairness: FairnessGate | None = None
@@ -115,4 +123,4 @@ class GatesConfig:
     @property
     def costs(self) -> bool:
         """Whether a gate asks for a measurement in the model server."""
-        return any(gate is not None for gate in (self.latency_p99_ms, self.memory_mb, self.size_mb))
+        return any(gate is not None for gate in (self.latency_p99_ms, self.memory_mb, self.size_mb, self.served_parity))

@@ -30,6 +30,8 @@ def decide(
         verdicts.append(serving.memory(gates.memory_mb, evaluation))
     if gates.size_mb is not None:
         verdicts.append(serving.size(gates.size_mb, evaluation))
+    if gates.served_parity is not None:
+        verdicts.append(serving.parity(gates.served_parity, evaluation))
     if gates.baseline is not None:
         verdicts.append(quality.baseline(gates.baseline, evaluation))
     verdicts += [quality.further(name, bound, evaluation) for name, bound in gates.also.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conveyor.domain.evaluation import Evaluation
 from conveyor.domain.gate import Outcome, Verdict
-from conveyor.domain.gates.config import CostGate
+from conveyor.domain.gates.config import CostGate, ServedParityGate
 from conveyor.domain.gates.evidence import number
 
 
@@ -40,6 +40,27 @@ def size(gate: CostGate, evaluation: Evaluation) -> Verdict:
     value = evaluation.served.size_mb
     said = f"The artifact has {value:.3f} MB"
     return _judged("size", value, gate.max, said, "MB", "fewer trees or layers", {"size_mb": value, "max": gate.max})
+
+
+def parity(gate: ServedParityGate, evaluation: Evaluation) -> Verdict:
+    """Rows that were logged at training, asked of the real server as a client asks."""
+    served = evaluation.served
+    if served is None:
+        return _unmeasured("served_parity")
+    if not served.logged:
+        message = "No row of the holdout has all features, so the model server was asked for none: impute them earlier."
+        return Verdict("served_parity", Outcome.INSUFFICIENT, message)
+    apart = number(served.apart)
+    figures = {"max_abs_difference": apart, "rows": float(served.logged), "tolerance": gate.tolerance}
+    said = f"Of {served.logged:,} logged rows, none scores otherwise in the model server than at training by more than"
+    if apart <= gate.tolerance:
+        return Verdict("served_parity", Outcome.PASS, f"{said} {apart:.2g} (tolerance {gate.tolerance:g}).", figures)
+    message = (
+        f"Of {served.logged:,} logged rows one scores otherwise in the model server than at training by {apart:.4g} "
+        f"(tolerance {gate.tolerance:g}): clients would get other scores than were evaluated. Look for libraries that "
+        "differ between training and serving, and train again."
+    )
+    return Verdict("served_parity", Outcome.FAIL, message, figures)
 
 
 def _judged(
