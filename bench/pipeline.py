@@ -3,12 +3,13 @@
     make bench-pipeline               ours
     PEERS=1 make bench-pipeline       the peers beside us (the first run installs each into .bench/NAME)
     QUICK=1 make bench-pipeline       fewer rounds, shorter steps
-    make bench-pipeline ARGS="noop"   only some of: same noop trivial parallel
+    make bench-pipeline ARGS="noop"   only some of: same noop trivial parallel server
 
 same: what `dvc repro` and `conveyor run` make of the same dvc.yaml. noop: a run of 10 steps of which nothing changed,
 as a whole command; the median. trivial: what one more step costs when it does nothing and is recorded durably, from the
 difference of a run of many and a run of few; functions in all, since peers count so. parallel: two steps that do not
-need each other and sleep for five seconds.
+need each other and sleep for five seconds. server: ten steps of which nothing changed, and two of five seconds, at a
+control plane: from the request that starts the run to its end.
 
 The peers are used with their defaults, without analytics, with state in a folder of the same disk. One line of JSON a
 figure: a `ratio` above 1 means that Conveyor is better; exit 1 when a goal does not hold.
@@ -26,6 +27,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from pipeline_parts.server import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = Path(__file__).parent / "pipeline_parts"
@@ -69,6 +72,7 @@ def main() -> int:
         "noop": noop,
         "trivial": trivial,
         "parallel": parallel,
+        "server": server,
     }
     for name in sys.argv[1:] or cases:
         scratch = Path(tempfile.mkdtemp(prefix="bench-pipeline-"))
@@ -148,6 +152,20 @@ def parallel(scratch: Path) -> None:
     )
     seconds = run([BIN / "conveyor", "run"], scratch)
     told("parallel", f"two steps of {nap} s at once, s", seconds, holds=seconds < nap + 1)
+
+
+def server(scratch: Path) -> None:
+    with serving(scratch) as served:
+        seconds = served.nothing(5 if QUICK else 50)
+        _, pair = served.run("a", "b", force=True)
+    told("server", "run of 10 steps, nothing changed, ms", seconds * 1000)
+    told("server", "two steps of 5 s at once, s", pair, holds=pair < 6)
+    if (dvc := peer("dvc")) is not None:
+        theirs = project(scratch / "theirs")
+        git_and_dvc(theirs, dvc)
+        run([dvc, "repro"], theirs)
+        other = median(lambda: run([dvc, "repro"], theirs), 2 if QUICK else 5)
+        told("server", "dvc repro of 10 steps, ms", other * 1000, ratio=other / seconds, goal=50)
 
 
 # --- projects

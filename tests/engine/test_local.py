@@ -184,6 +184,60 @@ def test_failures_retries_timeouts_and_what_is_wrong(tmp_path: Path) -> None:
     assert "no conveyor.toml or dvc.yaml" in Place(tmp_path.parent / "bare").run(code=1)
 
 
+def test_small_steps_share_a_process_and_know_nothing_of_each_other(tmp_path: Path) -> None:
+    """Each step asserts that it finds the world as the first one did, then leaves it otherwise."""
+    place = Place(tmp_path)
+    (tmp_path / "sub").mkdir()
+    place.write(
+        flow__py="""
+import json, logging, os, subprocess, sys, threading, time
+HERE = os.getcwd()
+seen = []
+def step(number, how):
+    assert os.getcwd() == HERE and "LEFT" not in os.environ and "nowhere" not in sys.path and not seen
+    assert threading.active_count() == 1 and not logging.root.handlers and sys.stdout is sys.__stdout__
+    print("told by", number)
+    print(os.getpid(), file=open(f"pid.{number}", "w"))
+    seen.append(number)
+    os.environ["LEFT"] = "x"
+    sys.path.insert(0, "nowhere")
+    os.chdir("sub")
+    if how == "thread":
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    if how == "child":
+        subprocess.Popen(["sleep", "60"])
+    if how == "stream":
+        sys.stdout = open(os.devnull, "w")
+    if how == "logging":
+        logging.basicConfig()
+    if how == "polars":
+        import polars as pl
+        return pl.DataFrame({"n": [number]})
+    if how == "die":
+        os.kill(os.getpid(), 9)
+    if how == "hang":
+        time.sleep(60)
+""",
+        conveyor__toml='[project]\nname = "small"\n'
+        + "".join(
+            f'[step.s{n}]\nrun = "flow:step"\ncpus = 64\nparams = {{ number = {n}, how = "{how}" }}\n'
+            for n, how in enumerate(("", "", "thread", "", "child", "stream", "logging", "polars", "", ""))
+        ),
+    )
+    said = place.run()
+    assert "10 steps: 10 ran" in said
+    assert all(f"s{n} | told by {n}\n" in said for n in range(10))
+    pids = [(tmp_path / f"pid.{n}").read_text() for n in range(10)]
+    assert pids[0] == pids[1] == pids[2]
+    assert len({pids[n] for n in (2, 3, 5, 6, 7, 8)}) == 6, "one who left something behind does no other step"
+    assert pids[3] == pids[4]
+    assert pids[8] == pids[9]
+    for how, why in (("die", "exit code 137"), ("hang", "timed out after 0.4 s")):
+        text = f'[project]\nname = "small"\n[step.bad]\nrun = "flow:step"\nparams = {{ number = 1, how = "{how}" }}\n'
+        place.write(conveyor__toml=f'{text}timeout = "0.4s"\n')
+        assert why in place.run(code=1)
+
+
 def test_ctrl_c_ends_commands_and_functions_at_once(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.write(

@@ -137,15 +137,12 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: dict[str, SimpleQueue[dict[str, Any]]] = {}
 
-    def run(self, id_: str, request: Mapping[str, Any], timeout_seconds: float, groups: Groups) -> Ended:
+    def run(self, id_: str, request: Mapping[str, Any], timeout_seconds: float) -> Ended:
         answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
         with self._lock:
             self._waiting[id_] = answers
-            pipe = self._started().stdin
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.write(json.dumps({"id": id_, **request}).encode() + b"\n")
-                pipe.flush()
+            self._started()
+        self._say({"id": id_, **request})
         begun = answers.get()
         if "pid" not in begun:
             raise self._gone()
@@ -155,12 +152,26 @@ class Worker:
             ended = answers.get(timeout=timeout_seconds)
         except Empty:
             timed_out = True
-            groups.end(begun["pid"])
-            ended = answers.get()
+            ended = self._end(id_, answers)
         self._waiting.pop(id_, None)
         if "code" not in ended:
             raise self._gone()
         return Ended(ended["code"], timed_out)
+
+    def _end(self, id_: str, answers: SimpleQueue[dict[str, Any]]) -> dict[str, Any]:
+        """TERM, then KILL: by the worker, which knows whether that process still does this step."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._say({"id": id_, "signal": number})
+            with contextlib.suppress(Empty):
+                return answers.get(timeout=_GRACE_SECONDS)
+        return answers.get()
+
+    def _say(self, what: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(what).encode() + b"\n")
+            self._process.stdin.flush()
 
     def close(self) -> None:
         if self._process is not None and self._process.stdin is not None:

@@ -94,6 +94,8 @@ class Runner:
             while waiting or flying:
                 failed = any(not outcome.ok for outcome in done.values())
                 for name in () if failed else tuple(waiting):
+                    if sum(each.cpus for each in flying.values()) >= asked.cpus:
+                        break  # nothing else fits, however many wait
                     if done.keys() >= set(self._project.edges[name]) and _fits(steps[name], flying.values(), asked):
                         waiting.remove(name)
                         flying[pool.submit(self._step, steps[name], asked)] = steps[name]

@@ -69,7 +69,7 @@ class Work:
                 "log": str(log),
                 "env": environment,
             }
-            return self._worker.run(str(scratch), request, seconds, self._groups)
+            return self._worker.run(str(scratch), request, seconds)
         if self._project.dvc:
             environment |= {"DVC_STAGE": step.name, "DVC_ROOT": str(self._project.root)}
         else:
