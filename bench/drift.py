@@ -3,6 +3,8 @@
     make bench-drift                ours
     PEERS=1 make bench-drift        beside Evidently and NannyML (the first run installs them under .bench/)
     QUICK=1 make bench-drift        100,000 rows only, one round
+    PEERS=nannyml make bench-drift ARGS=1000000
+                                    one peer, one size
     make bench-drift ARGS=power     false alarms and power of the monitor: the tables of docs/monitoring.md
 
 Each measurement is a process of its own that reads two Parquet files, reference and current. `seconds` is from the
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK, PEERS = os.environ.get("QUICK") == "1", os.environ.get("PEERS") == "1"
+QUICK, PEERS = os.environ.get("QUICK") == "1", os.environ.get("PEERS", "0")
 SIZES = (100_000,) if QUICK else (100_000, 1_000_000)
 COLUMNS = 30
 PACKAGES = {  # neither asks for all that it imports, nor refuses the pandas that it cannot import
@@ -40,11 +42,11 @@ def main() -> int:
         from drift_parts.power import tables
 
         return tables()
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 2:
         return {"make": make, "stored": ours, "exact": ours, "evidently": evidently, "nannyml": nannyml}[sys.argv[1]]()
     held = True
     with tempfile.TemporaryDirectory(prefix="bench-drift-") as scratch:
-        for rows in SIZES:
+        for rows in map(int, sys.argv[1:] or SIZES):
             folder = Path(scratch) / str(rows)
             folder.mkdir()
             run("make", folder, rows)
@@ -54,7 +56,7 @@ def main() -> int:
 
 def compare(folder: Path, rows: int) -> bool:
     mine = {way: best(way, folder, rows) for way in GOALS}
-    peers = {name: found for name in PACKAGES if PEERS and (found := peer(name, folder, rows))}
+    peers = {name: found for name in PACKAGES if PEERS in ("1", name) and (found := peer(name, folder, rows))}
     held = True
     for way, found in mine.items():
         tell(f"{rows:,} x {COLUMNS}, {way}", found["seconds"], "s", megabytes=found["megabytes"])

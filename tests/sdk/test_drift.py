@@ -66,6 +66,11 @@ def test_columns_that_differ_are_named_and_odd_tables_do_no_harm(tmp_path: Path)
         assert set(conveyor.drift(empty, before, exact=exact).drifted) == {"moved", "count"}
     with pytest.raises(InputRejected, match="of a profile"):
         conveyor.drift(conveyor.profile(before), before, exact=True)
+    rows = pl.DataFrame({"rows": ["a", "b"] * 50})
+    assert conveyor.drift(rows, rows).drifted == ()
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(InputRejected, match="cannot be read"):
+        conveyor.drift(tmp_path / "torn.parquet", before)
     with pytest.raises(InputRejected, match="is no file"):
         conveyor.drift(tmp_path / "none.parquet", before)
 

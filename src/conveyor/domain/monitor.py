@@ -28,6 +28,10 @@ MIN_EVIDENCE = 20
 """Labelled rows of the rarer class (rows, for a regression) below which quality is not judged."""
 
 
+TOLD = 20
+"""Features, the worst, of which a drift signal tells every distance."""
+
+
 class SignalKind(StrEnum):
     DRIFT = "drift"
     DECAY = "decay"
@@ -241,7 +245,7 @@ def _fault_signal(window: Window, faulty: dict[str, str]) -> Signal:
 def _drift_signal(window: Window, config: MonitorConfig, moved: tuple[str, ...], score_moved: bool) -> Signal:
     told = [_moved(name, window.features[name]) for name in moved]
     figures = {name: window.features[name].psi for name in moved}
-    for name in moved:
+    for name in moved[:TOLD]:
         figures |= _distances(name, window.features[name])
     if score_moved and window.score is not None:
         told.append(_moved("the score", window.score))

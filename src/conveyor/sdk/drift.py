@@ -190,9 +190,9 @@ def _profiled(frame: pl.LazyFrame, name: str, kind: str) -> FeatureProfile | Tex
 def _text_profile(frame: pl.LazyFrame | None, name: str, most: int) -> TextProfile:
     assert frame is not None
     column = _values(frame, name)
-    texts = column.drop_nulls().cast(pl.String)
+    texts = column.drop_nulls().cast(pl.String).alias("value")
     counted = texts.value_counts(name="rows", sort=True).head(most)
-    counts = dict(zip(counted[name].to_list(), counted["rows"].to_list(), strict=True))
+    counts = dict(zip(counted["value"].to_list(), counted["rows"].to_list(), strict=True))
     return TextProfile(counts, len(texts) - sum(counts.values()), column.null_count())
 
 
@@ -223,7 +223,11 @@ def _rows(frame: pl.LazyFrame | None) -> int:
 
 def _kinds(frame: pl.LazyFrame) -> dict[str, str]:
     kinds = {}
-    for name, dtype in frame.collect_schema().items():
+    try:
+        schema = frame.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise InputRejected(f"the table cannot be read: {error}", hint="Is it a whole Parquet or CSV file?") from error
+    for name, dtype in schema.items():
         if dtype.is_numeric() or dtype == pl.Boolean:
             kinds[name] = "number"
         elif dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -241,4 +245,9 @@ def _frame(source: Source) -> pl.LazyFrame:
     path = Path(source)
     if not path.is_file():
         raise InputRejected(f"{source} is no file", hint="Give a Parquet or CSV file, or a frame.")
-    return pl.read_csv(path).lazy() if path.suffix == ".csv" else pl.scan_parquet(path, glob=False)
+    if path.suffix != ".csv":
+        return pl.scan_parquet(path, glob=False)
+    try:
+        return pl.read_csv(path).lazy()  # read once, not anew for each column
+    except pl.exceptions.PolarsError as error:
+        raise InputRejected(f"{source} cannot be read: {error}", hint="Is it a CSV file with a header?") from error
