@@ -204,7 +204,8 @@ def _ordered(frame: pl.LazyFrame | None, name: str, exact: bool) -> tuple[Number
     values = column.drop_nulls().cast(pl.Float64 if exact else pl.Float32, strict=False).to_numpy()
     finite = np.isfinite(values)
     values = values if finite.all() else values[finite]
-    return np.sort(values), rows - values.size
+    # By Polars, in half the time that NumPy takes for double precision; on one thread, for other columns have the rest.
+    return pl.Series(values).sort(multithreaded=False).to_numpy(), rows - values.size
 
 
 def _values(frame: pl.LazyFrame, name: str) -> pl.Series:

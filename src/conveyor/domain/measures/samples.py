@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,8 +17,8 @@ BLOCK = 65_536
 def ks(first: Numbers, second: Numbers) -> float:
     """The two-sample Kolmogorov-Smirnov distance. Both sorted, finite.
 
-    Looked up at every 32nd value; between two of those it is at most the rise of one function from the lower to the
-    upper of them, so only stretches that may hold the largest distance are looked through (few, in large samples).
+    Looked up at every 32nd value. Between two of those it is at most the rise of one function from the lower of them to
+    just below the upper, so only stretches that may hold the largest are looked through: few, in large samples.
     """
     if not first.size or not second.size:
         return 0.0
@@ -24,14 +26,14 @@ def ks(first: Numbers, second: Numbers) -> float:
     f, g = _reached(first, pivots), _reached(second, pivots)
     best = float(np.abs(f - g).max())
     f_before, g_before = np.concatenate([[0.0], f[:-1]]), np.concatenate([[0.0], g[:-1]])
-    bound = np.maximum(f - g_before, g - f_before)
-    bound[0] = max(bound[0], g[0])
+    f_below, g_below = _reached(first, pivots, "left"), _reached(second, pivots, "left")
+    bound = np.maximum(f_below - g_before, g_below - f_before)
     stretches = np.flatnonzero(bound > best)
     if not stretches.size:
         return best
     for sample in (first, second):
-        ends = np.searchsorted(sample, pivots, side="right")
-        starts = np.concatenate([[0], ends[:-1]])
+        starts = np.concatenate([[0], np.searchsorted(sample, pivots[:-1], side="right")])
+        ends = np.searchsorted(sample, pivots, side="left")
         sizes = (ends - starts)[stretches]
         places = np.repeat(starts[stretches] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         values = sample[places]
@@ -63,5 +65,5 @@ def wasserstein(first: Numbers, second: Numbers) -> float:
     return total / (float(n) * float(m))
 
 
-def _reached(sample: Numbers, values: Numbers) -> Floats:
-    return np.searchsorted(sample, values, side="right") / sample.size
+def _reached(sample: Numbers, values: Numbers, side: Literal["left", "right"] = "right") -> Floats:
+    return np.searchsorted(sample, values, side=side) / sample.size
