@@ -39,6 +39,7 @@ class Backend:
     name: str
     healthy: bool = True
     seen: Counter[str] = field(default_factory=Counter)
+    pairs: list[str] = field(default_factory=list)  # what `/paired` was asked with
 
     def __post_init__(self) -> None:
         backend = self
@@ -49,6 +50,8 @@ class Backend:
 
             def do_GET(self) -> None:
                 backend.seen[self.path] += 1
+                if self.path == "/paired":
+                    backend.pairs.append(self.headers.get("x-conveyor-pair", ""))
                 sent = self.rfile.read(int(self.headers.get("content-length", 0)))
                 if self.path.endswith("/slow"):
                     time.sleep(0.3)
@@ -237,6 +240,17 @@ def test_who_meets_a_canary(proxy: Proxy, backends: tuple[Backend, Backend]) -> 
     proxy.route(Routing(clusters, (Route("*", "/", (Weighted("a", 100, "a"),), mirror="b", mirrors_all=True),)))
     assert proxy.get("/", method="POST")[2] == b"a:"
     eventually(lambda: b.seen["/"] == before + 2)
+    mirrored = Route("*", "/", (Weighted("a", 100, "a"),), mirror="b", mirrors_all=True, pairs="p/production/7")
+    proxy.route(Routing(clusters, (mirrored,)))
+    for number in range(3):
+        assert proxy.get("/paired", method="POST", more={"x-conveyor-pair": "forged", "x-request-id": "same"})[0] == 200
+        eventually(lambda seen=number: len(b.pairs) == seen + 1)  # type: ignore[misc]
+    assert a.pairs == b.pairs
+    assert len(set(a.pairs)) == 3, "an id that a client gives is not taken for a pair"
+    assert all(pair.rpartition(" ")[0] == "p/production/7" for pair in a.pairs)
+    proxy.route(Routing(clusters, (Route("*", "/", (Weighted("a", 100, "a"),)),)))
+    proxy.get("/paired", more={"x-conveyor-pair": "forged"})
+    assert a.pairs[-1] == ""
 
 
 class Clients:

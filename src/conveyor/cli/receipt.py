@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from conveyor.cli.output import columns, span
 from conveyor.domain.receipt import SPANS, Line, PhaseLine, Receipt
 from conveyor.domain.release_view import ReleaseView
+from conveyor.domain.shadow import Shadowed
 
+_SHADOW = ("", "rows", "difference", "differ", "PSI/KS", "errors/unanswered", "NaN", "p50", "p99", "result")
 _SIDES = {"old": "", "new": " (new)", "both": " (unchanged)"}
 
 
@@ -28,11 +30,30 @@ def lines(view: ReleaseView) -> Iterator[str]:
     for verdict in view.verdicts:
         told = f": {verdict.reason}" if verdict.reason else ""
         yield f"  verdict at {verdict.percent} %: {verdict.verdict}{told}"
+    if view.shadows:
+        yield ""
+        yield from columns(_SHADOW, [cells for each in view.shadows for cells in _shadow(each)])
     if view.receipt is None:
         yield "\nNo receipt: its rollout has not begun, or an older Conveyor made it."
         return
     yield ""
     yield from _receipt(view.receipt)
+
+
+def _shadow(seen: Shadowed) -> Iterator[tuple[str, ...]]:
+    """Live beside shadow: a line each."""
+    yield f"live v{seen.live_version}", f"{seen.rows:,}", "", "", "", "", "", *_ms(seen.live_p50_ms, seen.live_p99_ms)
+    yield (
+        f"shadow v{seen.version}",
+        f"{seen.rows:,}",
+        f"{seen.mean:.4g}",
+        f"{seen.share:.2%}",
+        f"{seen.psi:.3f}/{seen.ks:.3f}",
+        f"{seen.errors:,}/{seen.unanswered:,}",
+        f"{seen.broken:,}",
+        *_ms(seen.p50_ms, seen.p99_ms),
+        seen.result,
+    )
 
 
 def _receipt(receipt: Receipt) -> Iterator[str]:
@@ -69,8 +90,12 @@ def _phase(phase: PhaseLine) -> tuple[str, ...]:
 
 def _counts(line: Line) -> tuple[str, ...]:
     outcomes = line.outcomes
-    times = ("-" if value is None else f"{value:.4g} ms" for value in (line.p50_ms, line.p99_ms))
+    times = _ms(line.p50_ms, line.p99_ms)
     return f"{outcomes.ended:,}", f"{outcomes.failed:,}", f"{outcomes.cut_streams:,}", *times
+
+
+def _ms(*values: float | None) -> Iterator[str]:
+    return ("-" if value is None else f"{value:.4g} ms" for value in values)
 
 
 def _summary(receipt: Receipt) -> str:

@@ -76,6 +76,9 @@ def check_rollout(at: Place, rollout: RolloutConfig) -> Iterator[Problem]:
     if not steps or steps[-1] != 100 or steps[0] < 1 or not rising:
         yield Problem((*at, "steps"), f"expected percents that rise to 100 such as [5, 25, 100], found {list(steps)}")
     yield from at_least((*at, "shadow", "requests"), rollout.shadow.requests, 0)
+    yield from positive((*at, "shadow", "within"), rollout.shadow.within)
+    if rollout.shadow.tolerance < 0:
+        yield Problem((*at, "shadow", "tolerance"), f"expected 0 or more, found {rollout.shadow.tolerance}")
     yield from positive((*at, "start_timeout"), rollout.start_timeout)
     yield from positive((*at, "deadline"), rollout.deadline)
     yield from choice((*at, "insufficient"), "outcome", rollout.insufficient, OUTCOMES)
@@ -93,4 +96,4 @@ def _abort(at: Place, abort: Abort) -> Iterator[Problem]:
     if abort.latency_p99_ms is not None:
         yield from at_least((*at, "latency_p99_ms"), abort.latency_p99_ms, 0)
     if abort.divergence is not None:
-        yield from at_least((*at, "divergence"), abort.divergence, 0)
+        yield from fraction((*at, "divergence"), abort.divergence)

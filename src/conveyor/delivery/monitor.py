@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from conveyor.delivery import estimates
+from conveyor.delivery import estimates, shadows
 from conveyor.delivery.inputs import datasets_of, labels_known_until
 from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
 from conveyor.delivery.predictions import between, piece, read
@@ -116,6 +116,7 @@ class Monitor:
                 model.metric,
             )
             tx.put(OPEN_WINDOWS, now_open)
+            shadows.take(context, tx, version, manifest, batch.predictions)
             if (part := piece(context, tx, version, rows)) is not None:
                 tx.put(PREDICTION_PARTS, part)
             for window in closed:

@@ -14,7 +14,16 @@ from conveyor.domain.release_view import ReleaseView, VerdictLine
 from conveyor.domain.rollout import Phase, Rollout
 from conveyor.engine.context import Context
 from conveyor.errors import InputRejected, NotFound
-from conveyor.stores.collections import BUILDS, ENVIRONMENTS, MODEL_VERSIONS, PROJECTS, RECEIPTS, RELEASES, ROLLOUTS
+from conveyor.stores.collections import (
+    BUILDS,
+    ENVIRONMENTS,
+    MODEL_VERSIONS,
+    PROJECTS,
+    RECEIPTS,
+    RELEASES,
+    ROLLOUTS,
+    SHADOWS,
+)
 from conveyor.stores.records import Transaction
 
 _EARLIER = timedelta(days=30)
@@ -95,6 +104,7 @@ def _view(tx: Transaction, place: Environment, release: Release) -> ReleaseView:
         metrics={name: version.metrics for name, version in versions.items() if version},
         verdicts=tuple(_verdict(event) for event in mine),
         receipt=tx.get(RECEIPTS, release.id),
+        shadows=tuple(tx.find(SHADOWS, where={"rollout": release.id}, limit=_MANY, newest=False)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from conveyor.delivery import aliases
+from conveyor.delivery import aliases, shadows
 from conveyor.delivery.lookup import live_release
 from conveyor.delivery.receipts import Receipts
 from conveyor.delivery.rejection import reject
@@ -19,6 +19,7 @@ from conveyor.domain.release import Environment, Release
 from conveyor.domain.rollout import Phase, Plan, Rollout, Seen, TargetSeen
 from conveyor.domain.routing import ClusterStats
 from conveyor.domain.run import RunState
+from conveyor.domain.shadow import Shadowed
 from conveyor.engine.context import Context
 from conveyor.stores.collections import ENVIRONMENTS, PROJECTS, RELEASES, ROLLOUTS, RUNS
 from conveyor.stores.records import Transaction
@@ -67,7 +68,7 @@ class Rollouts:
             seen = self._seen(rollout, plan, old, new, observed)
             moved = machine.decide(rollout, plan, seen, self._context.clock.now())
             if moved != rollout:
-                self._persist(rollout, moved, plan, changed)
+                self._persist(rollout, moved, plan, changed, seen)
 
     def _seen(
         self, rollout: Rollout, plan: Plan, old: dict[str, Target], new: dict[str, Target], observed: Observed
@@ -104,7 +105,14 @@ class Rollouts:
             old_active=old.active if old else 0,
             old_healthy=was.healthy if was else int(before is None or not target.prefix),
             routed=bool(target.prefix),
+            shadow=self._shadow(rollout, target, before),
         )
+
+    def _shadow(self, rollout: Rollout, target: Target, before: Target | None) -> Shadowed | None:
+        if target.model is None or before is None or not target.rollout.shadow.requests:
+            return None
+        with self._context.records.read() as tx:
+            return shadows.of(tx, rollout, target.name)
 
     def _migration(self, rollout: Rollout) -> str:
         if not rollout.migration:
@@ -118,7 +126,7 @@ class Rollouts:
             RunState.SUCCEEDED: "succeeded",
         }.get(run.state, f"failed: {run.error}")
 
-    def _persist(self, before: Rollout, rollout: Rollout, plan: Plan, changed: dict[str, Target]) -> None:
+    def _persist(self, before: Rollout, rollout: Rollout, plan: Plan, changed: dict[str, Target], seen: Seen) -> None:
         context = self._context
         with context.transaction() as tx:
             asked = tx.need(ROLLOUTS, rollout.id)
@@ -130,6 +138,8 @@ class Rollouts:
             release = tx.need(RELEASES, rollout.id)
             if rollout.phase is not before.phase:
                 environment = self._entered(tx, environment, release, before, rollout, changed)
+            if before.phase is Phase.SHADOW is not rollout.phase:
+                shadows.close(context, tx, before, rollout, plan, seen)
             tx.put(ROLLOUTS, rollout)
             tx.put(ENVIRONMENTS, environment)
             percent = machine.split(rollout, plan)
@@ -234,6 +244,7 @@ class Rollouts:
             machine.split(rollout, plan),
             hosts,
             taken_over=machine.took_over(rollout),
+            rollout=rollout.id,
             shadow=frozenset(plan.shadow) if rollout.phase is Phase.SHADOW else frozenset(),
         )
 

@@ -42,6 +42,7 @@ class Wanted:
     hosts: tuple[str, ...]
     taken_over: bool = False
     shadow: frozenset[str] = frozenset()
+    rollout: str = ""  # its id, while one is open
 
     @property
     def targets(self) -> list[Target]:
@@ -76,6 +77,7 @@ class Wanted:
                     weighted,
                     mirror=mirror,
                     mirrors_all=target.model is not None,
+                    pairs=self.rollout if mirror and target.model is not None else "",
                     idle=target.idle.total_seconds(),
                     sticky=target.rollout.sticky or "",
                     rewrite="" if prefix == target.prefix else target.prefix,

@@ -30,9 +30,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`bad` of `total` answers."""
+    """`bad` of `total` answers; one may be bad in part."""
 
-    bad: int
+    bad: float
     total: int
 
     @property

@@ -63,6 +63,7 @@ CATALOGUE: dict[str, str] = {
     "remote.failed": "a remote repository could not be fetched; it is tried again",
     "rollout.paused": "a person paused a rollout",
     "rollout.resumed": "a rollout goes on after a pause",
+    "rollout.shadowed": "a model's shadow phase ended: its answers beside the live version's, row by row",
     "rollout.verdict": "the analysis of a canary step ended: pass, fail or insufficient evidence",
     "rollout.receipt": "a rollout's receipt: what happened to requests, by the proxy's own counters",
     "rollout.completed": "a rollout ended; the previous release was drained",

@@ -141,6 +141,14 @@ def _advanced(event: Event) -> str:
     return f"Release {data['release']} in {_name(event)} entered {str(data['phase']).replace('_', ' ')}{share}{note}"
 
 
+def _shadowed(event: Event) -> str:
+    data = event.data
+    apart = f"{_rows(data['rows'])} compared, mean difference {_figure(data['difference'])}"
+    far = f"{float(data['differing']):.1%} of rows beyond the tolerance"
+    whose = f"The shadow of {data['target']} in release {data['release']} of {_name(event)}"
+    return f"{whose}: {apart}, {far}; {data['result']}"
+
+
 def _rolled_back(event: Event) -> str:
     back = event.data.get("back_to")
     to = f"traffic is back on release {back}" if back else "no release was live before it"
@@ -275,6 +283,7 @@ SENTENCES: dict[str, Told] = {
     "remote.failed": lambda e: f"The remote of {_name(e)} could not be fetched{_because(e, 'error')}",
     "rollout.paused": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} was paused{_because(e)}",
     "rollout.resumed": lambda e: f"The rollout of release {e.data['release']} in {_name(e)} goes on{_because(e)}",
+    "rollout.shadowed": _shadowed,
     "rollout.verdict": _verdict,
     "rollout.receipt": _receipt,
     "rollout.completed": lambda e: f"Release {e.data['release']} is live in {_name(e)}, and the one before was drained",

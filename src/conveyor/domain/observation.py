@@ -24,6 +24,7 @@ class Prediction:
     keys: tuple[str, ...] = ()
     times: tuple[int, ...] = ()  # event times, microseconds since the epoch
     mark: str = ""  # "", "shadow"
+    pair: str = ""  # while a copy goes to a shadow: the rollout and an id, equal in both versions' logs
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -141,7 +141,11 @@ class ObservationsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
+    """`tolerance`: a score that is farther from the live version's differs. `within`: the longest it may take."""
+
     requests: int = 0
+    tolerance: float = 0.1
+    within: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

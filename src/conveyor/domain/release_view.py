@@ -7,6 +7,7 @@ from datetime import datetime
 
 from conveyor.domain.receipt import Receipt
 from conveyor.domain.release import Release
+from conveyor.domain.shadow import Shadowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,4 @@ class ReleaseView:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by model
     verdicts: tuple[VerdictLine, ...] = ()
     receipt: Receipt | None = None
+    shadows: tuple[Shadowed, ...] = ()  # of its models: beside the version that was live

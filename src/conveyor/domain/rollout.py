@@ -22,7 +22,7 @@ from conveyor.domain.rollout_sight import (
     broken_live,
     fault_of,
     looks_slow,
-    new_counts,
+    shadowed,
     unasked,
     unsure_of,
 )
@@ -90,7 +90,7 @@ def decide(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
         return _enter(rollout, Phase.DONE, now) if _drained(rollout, plan, seen, leaving, now) else rollout
     if rollout.pause_until is not None and now < rollout.pause_until:
         return _paused(rollout, plan, seen, now)
-    longest = max(plan.deadline, plan.watch, plan.hold * 10)
+    longest = max(plan.deadline, plan.watch, plan.shadow_within)
     if rollout.phase in _WATCHED and not seen.routes_applied and now - rollout.entered >= longest + DEAF:
         return _abort(rollout, "the proxy did not follow its routes", now)
     return _TURNS[rollout.phase](_slowed(_warmed(resume(rollout, now), seen, now), plan, seen, now), plan, seen, now)
@@ -170,11 +170,15 @@ def _shadow(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:
     fault = fault_of(rollout, plan, seen, now)
     if fault:
         return _abort(rollout, fault[1], now, fault[0])
-    enough = all(new_counts(rollout, seen, name).requests >= wanted for name, wanted in plan.shadow.items())
-    if enough or now - rollout.entered >= max(plan.hold * 10, timedelta(seconds=30)):
-        note = "" if enough else "insufficient evidence: too little traffic to shadow"
-        return replace(_enter(rollout, Phase.CANARY, now, seen), note=note)
+    enough = all(shadowed(rollout, seen, name) >= wanted for name, wanted in plan.shadow.items())
+    if enough or now - rollout.entered >= plan.shadow_within:
+        return replace(_enter(rollout, Phase.CANARY, now, seen), note="" if enough else _few(rollout, plan, seen))
     return rollout
+
+
+def _few(rollout: Rollout, plan: Plan, seen: Seen) -> str:
+    had = ", ".join(f"{name} {shadowed(rollout, seen, name)} of {wanted}" for name, wanted in plan.shadow.items())
+    return f"insufficient evidence: too little traffic to shadow ({had} requests)"
 
 
 def _canary(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> Rollout:

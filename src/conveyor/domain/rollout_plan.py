@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from conveyor.domain.project import Abort, RolloutConfig
 
+_SHORTEST_SHADOW = timedelta(seconds=30)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -19,6 +21,7 @@ class Plan:
     deadline: timedelta
     start_timeout: timedelta
     shadow: dict[str, int]
+    shadow_within: timedelta
     aborts: dict[str, Abort]
     insufficient: str = "promote"
 
@@ -38,6 +41,11 @@ def plan(configs: dict[str, RolloutConfig]) -> Plan:
         deadline=max(config.hold * 5 if config.deadline is None else config.deadline for config in values),
         start_timeout=max(config.start_timeout for config in values),
         shadow={name: config.shadow.requests for name, config in configs.items() if config.shadow.requests},
+        shadow_within=max(_within(config) for config in values),
         aborts={name: config.abort for name, config in configs.items()},
         insufficient="abort" if any(config.insufficient == "abort" for config in values) else "promote",
     )
+
+
+def _within(config: RolloutConfig) -> timedelta:
+    return max(config.hold * 10, _SHORTEST_SHADOW) if config.shadow.within is None else config.shadow.within

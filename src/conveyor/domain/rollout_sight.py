@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from conveyor.domain.canary import Counts, better, fine, slow, worse
 from conveyor.domain.rollout_plan import Plan
 from conveyor.domain.rollout_state import Phase, Rollout
+from conveyor.domain.shadow import Shadowed, diverged
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class TargetSeen:
     old_active: int = 0
     old_healthy: int = 1
     routed: bool = True  # a worker gets no traffic
+    shadow: Shadowed | None = None  # of a model: its answers beside the live version's
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,19 @@ def fault_of(rollout: Rollout, plan: Plan, seen: Seen, now: datetime) -> tuple[s
             reason = worse(new, old, bound, plan.looks)
             if not reason and rollout.slow is not None and now - rollout.slow >= LASTING:
                 reason = slow(new, old, bound, plan.looks)
+            if not reason and target.shadow is not None and rollout.phase is Phase.SHADOW:
+                reason = diverged(target.shadow, bound, plan.shadow.get(name, 0))
         if reason:
             return name, f"{name} {reason}"
     return None
+
+
+def shadowed(rollout: Rollout, seen: Seen, name: str) -> int:
+    """Requests that the shadow was judged by: those compared, or where nothing is compared those that it got."""
+    target = seen.targets.get(name)
+    if target is not None and target.shadow is not None:
+        return target.shadow.requests
+    return new_counts(rollout, seen, name).requests
 
 
 def looks_slow(rollout: Rollout, plan: Plan, seen: Seen, name: str) -> bool:

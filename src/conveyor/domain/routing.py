@@ -38,7 +38,8 @@ class Route:
     A prefix matches whole path segments: "/pay" takes "/pay" and "/pay/1" but not "/payments". Only requests that
     change nothing (GET, HEAD) are mirrored, unless `mirrors_all`. `timeout` is in seconds for the whole answer, 0 for
     none (server-sent events, long polls); `idle` is how long a request or a stream may be silent. `sticky` keeps a
-    client on one side of a split: "cookie", or the name of a request header.
+    client on one side of a split: "cookie", or the name of a request header. With `pairs` a request and its copy carry
+    one header, this text and an id that nobody else has: by it their answers are found together.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Route:
     weighted: tuple[Weighted, ...]
     mirror: str | None = None
     mirrors_all: bool = False
+    pairs: str = ""
     timeout: float = 0.0
     idle: float = 300.0
     sticky: str = ""

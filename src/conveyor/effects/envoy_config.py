@@ -23,6 +23,7 @@ LISTENER = "public"
 ENDED = "conveyor.ended"
 """Where the proxy counts requests when they have ended; `effects.envoy_stats` reads it."""
 VERSION_HEADER = "x-conveyor-version"
+PAIR_HEADER = "x-conveyor-pair"
 STICKY_COOKIE = "conveyor-canary"
 _TYPES = "type.googleapis.com/envoy"
 _LOCALHOST = "127.0.0.1"
@@ -187,9 +188,16 @@ def _routes_of(route: Route) -> list[Json]:
     shares = [part for part in route.weighted if part.weight > 0]
     if route.sticky and len(shares) > 1:
         found = _by_cookie(found[0]) if route.sticky == "cookie" else [_hashed(found[0], route.sticky)]
-    if route.mirror and shares:
-        found = [entry for plain in found for entry in _mirrored(plain, route.mirror, everything=route.mirrors_all)]
-    return found
+    if not route.mirror or not shares:
+        return [{**entry, "request_headers_to_remove": [PAIR_HEADER]} for entry in found]  # nobody else may say it
+    found = [entry for plain in found for entry in _mirrored(plain, route.mirror, everything=route.mirrors_all)]
+    if not route.pairs:
+        return found
+    pair = {"key": PAIR_HEADER, "value": f"{route.pairs} %UNIQUE_ID%"}
+    return [
+        {**entry, "request_headers_to_add": [{"header": pair, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}
+        for entry in found
+    ]
 
 
 def _route(route: Route) -> Json:

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from conveyor import __version__
@@ -27,6 +28,8 @@ from conveyor.serving.protocol import encode
 
 INLINE_BYTES = 32 * 1024  # bodies over this are worked in a thread, so that health checks and single rows go on
 INLINE_BINARY_BYTES = 4 * 1024  # a body of bytes holds several times the rows
+PAIR_HEADER = b"x-conveyor-pair"  # what Envoy gives a request and its mirrored copy
+PAIR_LONGEST = 300  # bytes; Envoy's are shorter
 MARK_HEADER = b"x-conveyor-mark"
 SHADOW_HOST = b"-shadow"  # what Envoy puts behind the host name of a mirrored request
 _PLATFORMS = {ONNX: "onnx_onnxv1"}
@@ -87,7 +90,9 @@ class Endpoints:
         """Runs on any thread, and logs nothing: nobody may be waiting for its result any more."""
         try:
             length = request.headers.get(binary.HEADER)
-            return work(request.body, at=time.time(), mark=_mark(request), length=length)
+            answer = work(request.body, at=time.time(), mark=_mark(request), length=length)
+            pair = request.headers.get(PAIR_HEADER)
+            return answer if pair is None else _paired(answer, pair)
         except InputRejected as error:
             return _explained(error, request)
         except ConveyorError as error:
@@ -173,6 +178,12 @@ def _explained(error: InputRejected, request: Request) -> InputRejected:
     if request.headers.get(b"content-type", b"").startswith(b"text/csv"):
         return InputRejected("the body is CSV", hint="send JSON, and the content type application/json")
     return error
+
+
+def _paired(answer: Answer, pair: bytes) -> Answer:
+    if len(pair) > PAIR_LONGEST:
+        return answer
+    return answer._replace(prediction=replace(answer.prediction, pair=pair.decode("latin-1")))
 
 
 def _mark(request: Request) -> str:

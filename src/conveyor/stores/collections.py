@@ -22,6 +22,7 @@ from conveyor.domain.rows import RowKeys
 from conveyor.domain.run import Run
 from conveyor.domain.schema import Schema
 from conveyor.domain.secret import SecretVersion
+from conveyor.domain.shadow import Shadowed
 from conveyor.domain.state import (
     Alias,
     AliasMove,
@@ -66,6 +67,7 @@ REMOTES = Collection("remotes", Remote, key="project")
 RELEASES = Collection("releases", Release, index=("environment",))
 RECEIPTS = Collection("receipts", Receipt, index=("environment",))
 ROLLOUTS = Collection("rollouts", Rollout, index=("environment", "state"))
+SHADOWS = Collection("shadows", Shadowed, index=("rollout",))
 INSTANCES = Collection("instances", Instance, index=("target",))
 PREDICTION_PARTS = Collection("prediction_parts", PredictionPart, index=("model", "state"))
 CURSORS = Collection("cursors", Cursor)

@@ -70,6 +70,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(11, {"step_pasts": ()}),
     Migration(12, {"expectations": ("model",)}),
     Migration(13, {"alerts": ("project", "subject", "state", "notice"), "mutes": ()}),
+    Migration(14, {"shadows": ("rollout",), "shadow_halves": ()}),
 )
 
 
