@@ -6,12 +6,12 @@ table is printed at the end (`pytest -s`), and is what docs/bad-data.md shows.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
+import itertools
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import polars as pl
 import pytest
@@ -34,8 +34,8 @@ class Payments(pa.DataFrameModel):
     def hour_is_that_of_the_time(cls, data: pa.PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(pl.col("hour") == pl.col("at").dt.hour())
 """
-ROLLOUT = """shadow = { requests = 60, within = "40s" }
-abort = { min_requests = 5, regression = 0.3, divergence = 0.1 }
+ROLLOUT = """shadow = { requests = 60, within = "20s" }
+abort = { min_requests = 5, regression = 0.3, divergence = 0.15 }
 """
 Told = list[tuple[str, str, str]]
 
@@ -77,26 +77,18 @@ def told() -> Iterator[Told]:
         print(f"| {' | '.join(line)} |")
 
 
-@contextlib.contextmanager
-def asked(system: System) -> Iterator[dict[int, int]]:
-    """Clients that ask for predictions until the block ends; answers by status."""
+@pytest.fixture(scope="module", autouse=True)
+def traffic(system: System) -> Iterator[dict[int, int]]:
+    """A client that asks for predictions all the while; answers by status."""
     stop, answers = threading.Event(), dict[int, int]()
-    frame = payments(9).select("amount", "hour").rows()
+    frame = payments(11)
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
-        for amount, hour in frame * 100:
+        for start in itertools.cycle(range(frame.height)):
             if stop.wait(0.03):
-                break
-            values = {"amount": amount, "hour": hour}
-            tensors = [
-                {"name": name, "datatype": "FP32", "shape": [1], "data": [value]} for name, value in values.items()
-            ]
-            connection.request("POST", f"/v2/models/{MODEL}/infer", json.dumps({"inputs": tensors}))
-            response = connection.getresponse()
-            response.read()
-            answers[response.status] = answers.get(response.status, 0) + 1
-        connection.close()
+                return
+            status = infer(system, frame.slice(start, 1), keyed=False)
+            answers[status] = answers.get(status, 0) + 1
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -107,8 +99,31 @@ def asked(system: System) -> Iterator[dict[int, int]]:
         thread.join()
 
 
+def rested(system: System) -> Callable[[], dict[str, int]]:
+    """What is live once nothing is in flight."""
+    return lambda: system.models() if system.settled() else {}
+
+
+def infer(system: System, frame: pl.DataFrame, *, keyed: bool = True) -> int:
+    """Asks for predictions of these rows; the status."""
+    columns = [("amount", "FP32", pl.Float64), ("hour", "FP32", pl.Float64)]
+    columns += [("id", "INT64", pl.Int64), ("at", "INT64", pl.Int64)] if keyed else []
+    tensors = [
+        {"name": name, "datatype": type_, "shape": [frame.height], "data": frame[name].cast(kind).to_list()}
+        for name, type_, kind in columns
+    ]
+    connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
+    try:
+        connection.request("POST", f"/v2/models/{MODEL}/infer", json.dumps({"inputs": tensors}))
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
 def test_the_contract_catches_other_units_and_another_time_zone(system: System, told: Told) -> None:
-    before, after = system.live(), system.newest()
+    after = system.newest()
     cents = payments(4).with_columns(pl.col("amount") * 100)
     zone = payments(4).with_columns(pl.col("at").dt.offset_by("8h"), pl.col("id") + 5_000)
     for name, frame, rule in (("cents", cents, "amount"), ("zone", zone, "hour_is_that_of_the_time")):
@@ -117,58 +132,72 @@ def test_the_contract_catches_other_units_and_another_time_zone(system: System, 
         assert event.data["rows"] > 0.9 * frame.height, event.data
         assert rule in json.dumps(event.data["reasons"])
         told.append((name, "contract", f"{event.data['rows']} of {frame.height} rows: {event.data['reasons']}"))
-    system.wait(system.settled, "rest")
-    assert system.live() == before
 
 
 def test_a_gate_catches_flipped_labels_and_a_frozen_feature(system: System, told: Told) -> None:
-    before = system.live()
-    flipped = payments(5).with_columns(1 - pl.col("fraud"))
-    frozen = payments(6).with_columns(pl.lit(20.0).alias("amount"))
-    for name, frame in (("flipped", flipped), ("frozen", frozen)):
+    """Labels are known a day later: the good day after a bad one makes that the holdout."""
+    system.wait(rested(system), "rest")
+    flipped = payments(5).with_columns((1 - pl.col("fraud")).alias("fraud"))
+    frozen = payments(7).with_columns(pl.lit(20.0).alias("amount"))
+    for name, frame, following in (("flipped", flipped, 6), ("frozen", frozen, 8)):
         after = system.newest()
-        system.land(frame, f"{name}.parquet")
+        system.land(pl.concat([frame, payments(following)]), f"{name}.parquet")
         refused = system.event(after, "model.refused", seconds=90)
         said = " ".join(refused.data["reasons"])
         assert "roc_auc" in said
         told.append((name, "gate", said))
-    system.wait(system.settled, "rest")
-    assert system.live() == before
+        assert system.wait(rested(system), "rest")[MODEL] != refused.data["version"]
 
 
 def test_the_shadow_catches_what_the_holdout_does_not_show(system: System, told: Told) -> None:
     """A feature scaled in training alone ranks the holdout as well as before, but live scores are others."""
+    after = system.newest()
+    good = [payments(day) for day in (9, 10)]
+    system.land(pl.concat(good), "good.parquet")  # the bad days leave the holdout
+    created = system.event(after, "model.version_created", seconds=90).data["version"]
+    system.wait(lambda: system.models().get(MODEL) == created, "the good version to be live", 60)
     before, after = system.models(), system.newest()
-    for day in (7, 8, 9):
-        system.land(payments(day), f"good-{day}.parquet")  # the bad days leave the holdout
-    system.event(after, "data.version_created", seconds=60)
-    system.wait(system.settled, "rest")
-    before, after = system.models(), system.newest()
-    system.replace("risk/model.py", ".to_numpy()\n        return", ".to_numpy() * [0.01, 1.0]\n        return")
-    with asked(system) as answers:
-        system.push("Train on another unit")
-        aborted = system.event(after, "rollout.aborted", seconds=120)
-        system.event(after, "rollout.rolled_back")
-        assert "diverges from the live version" in aborted.data["reason"], aborted.data
-        assert aborted.data["phase"] == "shadow"
-        assert system.models() == before
-        told.append(("unit in the training's code", "shadow", aborted.data["reason"]))
-        view = system.client.release(NAME, "production", aborted.data["release"])
-        assert view.shadows[0].result == "given up"
-        assert view.shadows[0].requests >= 5
+    system.replace("risk/model.py", ".to_numpy()\n        return", ".to_numpy() * [0.2, 1.0]\n        return")
+    system.push("Train on another unit")
+    aborted = system.event(after, "rollout.aborted", seconds=120)
+    system.event(after, "rollout.rolled_back")
+    assert "diverges from the live version" in aborted.data["reason"], aborted.data
+    assert aborted.data["phase"] == "shadow"
+    told.append(("another unit in the training's code", "shadow", aborted.data["reason"]))
+    view = system.client.release(NAME, "production", aborted.data["release"])
+    assert view.shadows[0].result == "given up"
+    assert view.shadows[0].requests >= 5
+    assert system.wait(system.models, "rest") == before
 
-        after = system.newest()
-        system.replace("risk/model.py", " * [0.01, 1.0]", " * [1.0, 1.0]")
-        system.push("Train on the right unit again")
-        event = system.event(after, "rollout.shadowed", seconds=120)
-        assert event.data["requests"] >= 60, event.data
-        assert event.data["result"] == "passed"
-        assert event.data["unanswered"] == 0
-        assert event.data["difference"] < 0.05
-        system.wait(lambda: system.models().get(MODEL, 0) > before[MODEL], "the new version to be live", 60)
-    assert set(answers) == {200}, answers
-    view = system.client.release(NAME, "production", event.data["release"])
-    shadow = view.shadows[0]
+
+def test_labels_take_a_promotion_back(system: System, told: Told, traffic: dict[int, int]) -> None:
+    """The version passes gates and shadow; in its watch window labels come that say something else."""
+    before, after = system.models(), system.newest()
+    system.replace("risk/model.py", " * [0.2, 1.0]", "")
+    system.replace("conveyor.toml", 'watch = "1s"', 'watch = "120s"')
+    system.write(
+        "conveyor.toml", (system.source / "conveyor.toml").read_text() + "\n[model.risk.monitor]\nrows = 200\n"
+    )
+    system.push("Train on the right unit again, and watch for longer")
+    shadowed = system.event(after, "rollout.shadowed", seconds=120, result="passed").data
+    assert shadowed["requests"] >= 60
+    assert shadowed["unanswered"] == 0
+    assert shadowed["difference"] < 0.05
+    live = system.event(after, "rollout.advanced", seconds=60, phase="live").data
+    assert live["release"] == shadowed["release"]
+    day = payments(12)
+    statuses = [infer(system, day.slice(start, 50)) for start in range(0, 300, 50)]
+    assert statuses == [200] * 6
+    flipped = day.with_columns((1 - pl.col("fraud")).alias("fraud"))
+    system.land(pl.concat([flipped, payments(13)]), "labels.parquet")
+    aborted = system.event(after, "rollout.aborted", seconds=60)
+    assert "model.risk is worse by labels" in aborted.data["reason"], aborted.data
+    assert aborted.data["phase"] == "live"
+    told.append(("labels that say otherwise after promotion", "watch window", aborted.data["reason"]))
+    system.event(after, "rollout.rolled_back")
+    assert system.wait(system.models, "rest") == before
+    shadow = system.client.release(NAME, "production", live["release"]).shadows[0]
     assert shadow.sent >= shadow.requests == shadow.rows
     assert shadow.live_version < shadow.version
     assert shadow.p50_ms is not None
+    assert set(traffic) == {200}, traffic

@@ -37,6 +37,8 @@ def test_a_release_shows_its_receipt(shop: World, person: Client) -> None:
         assert told in page
     for told in ("timed out: 1", "left by the client: 4", "2 in flight when its process was told to end", "1 min 0 s"):
         assert told in page
+    for told in ("512 rows of 500 requests", "live v1", "shadow v2", "0.0250", "12.50 %", "0.070"):
+        assert told in page
     assert HOSTILE not in page
     assert "&lt;script&gt;alert(1)" in page
     assert 'http-equiv="refresh"' not in page
@@ -57,6 +59,8 @@ def test_the_terminal_says_the_same(shop: World) -> None:
     told = "\n".join(lines(view))
     for wanted in (
         "release 1 of shop in production: live",
+        "shadow v2",
+        "12.50%",
         f"commit {COMMIT[:8]}",
         "service.web  web@99887766 (new)   during  604       2",
         "all                               during  2,678     2",

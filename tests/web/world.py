@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.rollout import Phase, Rollout
 from conveyor.domain.run import Run, RunState, Step, StepState
+from conveyor.domain.shadow import Shadowed
 from conveyor.domain.state import Alias, Arrival, DataTag, Project, Quarantined
 from conveyor.effects.clock import SteppedClock
 from conveyor.engine.context import Context
@@ -88,6 +89,8 @@ def full(home: Path, port: int = 8000) -> World:
         id_ = "shop/production"
         for number, closed in ((1, True), (2, False)):
             tx.put(c.RECEIPTS, receipt(f"{id_}/{number}", START, HOSTILE, closed=closed))
+        shadow = Shadowed(f"{id_}/1/model.fraud", f"{id_}/1", "model.fraud", 1, 2, requests=500, rows=512, differing=64)
+        tx.put(c.SHADOWS, replace(shadow, difference=12.5, unanswered=3, psi=0.07, p50_ms=2.1, result=HOSTILE))
         tx.put(c.ROLLOUTS, Rollout(f"{id_}/2", id_, 2, 1, START, START, Phase.CANARY, 1, note="insufficient evidence"))
         rejected = {"model:fraud@4": f"web answered 12 of 40 requests with 5xx {HOSTILE}"}
         tx.put(c.ENVIRONMENTS, Environment("shop", "production", 1, f"{id_}/2", 2, rejected))

@@ -42,7 +42,17 @@ def lines(view: ReleaseView) -> Iterator[str]:
 
 def _shadow(seen: Shadowed) -> Iterator[tuple[str, ...]]:
     """Live beside shadow: a line each."""
-    yield f"live v{seen.live_version}", f"{seen.rows:,}", "", "", "", "", "", *_ms(seen.live_p50_ms, seen.live_p99_ms)
+    yield (
+        f"live v{seen.live_version}",
+        f"{seen.rows:,}",
+        "",
+        "",
+        "",
+        "",
+        "",
+        *_ms(seen.live_p50_ms, seen.live_p99_ms),
+        "",
+    )
     yield (
         f"shadow v{seen.version}",
         f"{seen.rows:,}",

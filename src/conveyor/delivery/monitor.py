@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from conveyor.delivery import estimates, shadows
+from conveyor.delivery import estimates, shadows, verified
 from conveyor.delivery.inputs import datasets_of, labels_known_until
 from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
 from conveyor.delivery.predictions import between, piece, read
@@ -251,6 +251,7 @@ class Monitor:
                 signal = monitor.decay(quality, version.metrics[model.metric], model.monitor)
                 if signal is not None and live is not None and live.version == quality.version:
                     self._signal(tx, version, signal)
+            verified.judge(tx, project, model, measures)
             tx.put(CURSORS, Cursor(cursor.id, until=until))
 
 

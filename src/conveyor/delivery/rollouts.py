@@ -131,7 +131,7 @@ class Rollouts:
         with context.transaction() as tx:
             asked = tx.need(ROLLOUTS, rollout.id)
             if asked.abort and not before.abort and not rollout.abort:
-                rollout = replace(rollout, abort=asked.abort)
+                rollout = replace(rollout, abort=asked.abort, culprit=asked.culprit)
             if (asked.paused, asked.pause_until) != (before.paused, before.pause_until):
                 return  # a person paused or resumed it meanwhile; the next turn decides on that
             environment = tx.need(ENVIRONMENTS, rollout.environment)
