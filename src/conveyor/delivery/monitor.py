@@ -251,7 +251,7 @@ class Monitor:
                 signal = monitor.decay(quality, version.metrics[model.metric], model.monitor)
                 if signal is not None and live is not None and live.version == quality.version:
                     self._signal(tx, version, signal)
-            verified.judge(tx, project, model, measures)
+            verified.judge(tx, project, model, [quality for quality, _ in measures])
             tx.put(CURSORS, Cursor(cursor.id, until=until))
 
 
