@@ -67,11 +67,13 @@ hold = "0s"
 watch = "0s"
 drain = "5s"
 """
-CODE = """from sklearn.linear_model import LogisticRegression
+CODE = """import polars as pl
+from sklearn.linear_model import LogisticRegression
 
 
-def train(payments, seed):
-    return LogisticRegression().fit(payments.select("amount", "hour").to_numpy(), payments["fraud"].to_numpy())
+def train(payments: pl.DataFrame, seed: int) -> LogisticRegression:
+    table = payments.select("amount", "hour").cast(pl.Float32).to_numpy()
+    return LogisticRegression(random_state=seed).fit(table, payments["fraud"].to_numpy())
 """
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "tests" / "e2e" / "project" / "requirements.txt"
 
@@ -84,14 +86,18 @@ def main() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="bench-switches-"))
     home = scratch / ".conveyor"
     settings = lifecycle.up(home)
+    client = lifecycle.client(home)
     try:
-        client = lifecycle.client(home)
         versions = prepare(scratch, settings, client)
         with load(scratch, settings.public_port) as seen:
             time.sleep(2)
             took = [switch(client, versions[number % 2]) for number in range(switches)]
             time.sleep(1)
         return 0 if report(seen, took, client, switches) else 1
+    except SystemExit:
+        for event in reversed(client.events(newest=True, limit=20)):
+            print(event.time, event.type, event.data, file=sys.stderr)
+        raise
     finally:
         lifecycle.down(home)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -111,7 +117,7 @@ def prepare(scratch: Path, settings: Settings, client: Client) -> tuple[int, int
     for version, days in ((1, (0, 1, 2)), (2, (3,))):
         for day in days:
             client.add_data(NAME, DATASET, rows(scratch, day))
-        wait(lambda version=version: live(client) >= version, 120, f"version {version}")  # type: ignore[misc]
+        wait(lambda version=version: live(client) >= version, 240, f"version {version}")  # type: ignore[misc]
     newest = live(client)
     return newest - 1, newest
 

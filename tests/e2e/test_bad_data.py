@@ -43,7 +43,7 @@ Told = list[tuple[str, str, str]]
 def payments(day: int) -> pl.DataFrame:
     """As `rows`, with the hour that the event time has."""
     frame = rows(day).with_columns(pl.col("at").dt.hour().cast(pl.Float64).alias("hour"))
-    chance = 1 / (1 + (3.0 - pl.col("amount") / 40 - 1.5 * (pl.col("hour") < 6)).exp())
+    chance = 1 / (1 + (5.0 - pl.col("amount") / 15 - 1.5 * (pl.col("hour") < 6)).exp())
     luck = pl.Series("luck", [random.Random(day * 7919 + n).random() for n in range(frame.height)])
     return frame.with_columns((luck < chance).cast(pl.Int64).alias("fraud"))
 
@@ -54,7 +54,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     try:
         made.start()
         made.replace("conveyor.toml", "rules = {", 'contract = "risk.contracts:Payments"\nrules = {')
-        made.replace("conveyor.toml", "roc_auc = { min = 0.6 }", "roc_auc = { min = 0.7 }")
+        made.replace("conveyor.toml", "roc_auc = { min = 0.6 }", "roc_auc = { min = 0.65 }")
         made.replace("conveyor.toml", "abort = { min_requests = 5, regression = 0.3 }\n", ROLLOUT)
         made.replace("risk/model.py", "        time.sleep(1)\n", "")
         requirements = (made.source / "requirements.txt").read_text()
@@ -87,7 +87,7 @@ def traffic(system: System) -> Iterator[dict[int, int]]:
         for start in itertools.cycle(range(frame.height)):
             if stop.wait(0.03):
                 return
-            status = infer(system, frame.slice(start, 1), keyed=False)
+            status = infer(system, frame.slice(start, 1))
             answers[status] = answers.get(status, 0) + 1
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -104,13 +104,11 @@ def rested(system: System) -> Callable[[], dict[str, int]]:
     return lambda: system.models() if system.settled() else {}
 
 
-def infer(system: System, frame: pl.DataFrame, *, keyed: bool = True) -> int:
+def infer(system: System, frame: pl.DataFrame) -> int:
     """Asks for predictions of these rows; the status."""
-    columns = [("amount", "FP32", pl.Float64), ("hour", "FP32", pl.Float64)]
-    columns += [("id", "INT64", pl.Int64), ("at", "INT64", pl.Int64)] if keyed else []
     tensors = [
-        {"name": name, "datatype": type_, "shape": [frame.height], "data": frame[name].cast(kind).to_list()}
-        for name, type_, kind in columns
+        {"name": name, "datatype": "FP32", "shape": [frame.height], "data": frame[name].to_list()}
+        for name in ("amount", "hour")
     ]
     connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
     try:
@@ -149,55 +147,22 @@ def test_a_gate_catches_flipped_labels_and_a_frozen_feature(system: System, told
         assert system.wait(rested(system), "rest")[MODEL] != refused.data["version"]
 
 
-def test_the_shadow_catches_what_the_holdout_does_not_show(system: System, told: Told) -> None:
-    """A feature scaled in training alone ranks the holdout as well as before, but live scores are others."""
-    after = system.newest()
-    good = [payments(day) for day in (9, 10)]
-    system.land(pl.concat(good), "good.parquet")  # the bad days leave the holdout
-    created = system.event(after, "model.version_created", seconds=90).data["version"]
-    system.wait(lambda: system.models().get(MODEL) == created, "the good version to be live", 60)
-    before, after = system.models(), system.newest()
-    system.replace("risk/model.py", ".to_numpy()\n        return", ".to_numpy() * [0.2, 1.0]\n        return")
-    system.push("Train on another unit")
+def test_the_shadow_catches_what_was_learned_from_flipped_labels(
+    system: System, told: Told, traffic: dict[int, int]
+) -> None:
+    """The flipped day is in the training window now, and good days are the holdout: the gate lets it pass."""
+    before, after = system.wait(rested(system), "rest"), system.newest()
+    system.land(pl.concat([payments(9), payments(10)]), "good.parquet")
     aborted = system.event(after, "rollout.aborted", seconds=120)
-    system.event(after, "rollout.rolled_back")
     assert "diverges from the live version" in aborted.data["reason"], aborted.data
     assert aborted.data["phase"] == "shadow"
-    told.append(("another unit in the training's code", "shadow", aborted.data["reason"]))
-    view = system.client.release(NAME, "production", aborted.data["release"])
-    assert view.shadows[0].result == "given up"
-    assert view.shadows[0].requests >= 5
-    assert system.wait(system.models, "rest") == before
-
-
-def test_labels_take_a_promotion_back(system: System, told: Told, traffic: dict[int, int]) -> None:
-    """The version passes gates and shadow; in its watch window labels come that say something else."""
-    before, after = system.models(), system.newest()
-    system.replace("risk/model.py", " * [0.2, 1.0]", "")
-    system.replace("conveyor.toml", 'watch = "1s"', 'watch = "120s"')
-    system.write(
-        "conveyor.toml", (system.source / "conveyor.toml").read_text() + "\n[model.risk.monitor]\nrows = 200\n"
-    )
-    system.push("Train on the right unit again, and watch for longer")
-    shadowed = system.event(after, "rollout.shadowed", seconds=120, result="passed").data
-    assert shadowed["requests"] >= 60
-    assert shadowed["unanswered"] == 0
-    assert shadowed["difference"] < 0.05
-    live = system.event(after, "rollout.advanced", seconds=60, phase="live").data
-    assert live["release"] == shadowed["release"]
-    day = payments(12)
-    statuses = [infer(system, day.slice(start, 50)) for start in range(0, 300, 50)]
-    assert statuses == [200] * 6
-    flipped = day.with_columns((1 - pl.col("fraud")).alias("fraud"))
-    system.land(pl.concat([flipped, payments(13)]), "labels.parquet")
-    aborted = system.event(after, "rollout.aborted", seconds=60)
-    assert "model.risk is worse by labels" in aborted.data["reason"], aborted.data
-    assert aborted.data["phase"] == "live"
-    told.append(("labels that say otherwise after promotion", "watch window", aborted.data["reason"]))
+    told.append(("a version that learned the flipped day", "shadow", aborted.data["reason"]))
     system.event(after, "rollout.rolled_back")
-    assert system.wait(system.models, "rest") == before
-    shadow = system.client.release(NAME, "production", live["release"]).shadows[0]
-    assert shadow.sent >= shadow.requests == shadow.rows
+    assert system.wait(rested(system), "rest") == before
+    shadow = system.client.release(NAME, "production", aborted.data["release"]).shadows[0]
+    assert shadow.result == "given up"
+    assert shadow.sent >= shadow.requests == shadow.rows >= 5
     assert shadow.live_version < shadow.version
+    assert shadow.unanswered == shadow.broken == 0
     assert shadow.p50_ms is not None
     assert set(traffic) == {200}, traffic
