@@ -50,6 +50,7 @@ def _work(event: Event) -> str:
         "ingest": "The ingest into",
         "fetch": "The fetch for",
         "train": "The training of",
+        "run": "The run of",
         "migrate": "The migration for",
         "rollback": "The check before a rollback of",
         "cleanup": "The removal of the copies for",
