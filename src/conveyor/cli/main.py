@@ -16,6 +16,7 @@ from conveyor.cli import (
     dora,
     environment,
     gc,
+    labels,
     model,
     release,
     remote,
@@ -44,6 +45,7 @@ doctor.add(app)
 gc.add(app)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(data.app, name="data")
+app.add_typer(labels.app, name="labels")
 app.add_typer(model.app, name="model")
 app.add_typer(model.why, name="why")
 app.add_typer(release.app, name="release")

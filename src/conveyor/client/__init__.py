@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from conveyor import errors
 from conveyor.client.alerts import AlertCalls
+from conveyor.client.labels import LabelCalls
 from conveyor.client.steps import StepCalls
 from conveyor.client.transport import data_path, environment_path, model_path, quote
 from conveyor.config.settings import find_home, load_settings
@@ -53,7 +54,7 @@ _CHUNK = 1 << 20
 _LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
-class Client(StepCalls, AlertCalls):
+class Client(StepCalls, AlertCalls, LabelCalls):
     """One method a question or request."""
 
     def status(self) -> StatusView:

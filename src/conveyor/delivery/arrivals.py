@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -67,12 +68,12 @@ class Arrivals:
     def turn(self) -> float:
         builds, waiting = self._builds(), False
         for build in builds:
-            for data in build.config.data.values():
+            for data in _tables(build):
                 self._rows.turn(build.project, data)
         revision = self._context.records.revision
         if revision != self._revision:
             for build in builds:
-                for data in build.config.data.values():
+                for data in _tables(build):
                     self._free(build, data)
                     waiting |= self._ingest(build, data)
             self._revision = -1 if waiting else revision
@@ -112,6 +113,12 @@ class Arrivals:
             tx.put(RUNS, run)
             tx.append(context.event("run.started", f"run/{run.id}", run.project, kind=run.kind, about=run.subject))
         return False
+
+
+def _tables(build: Build) -> Iterator[DataConfig]:
+    """Those that rows arrive for."""
+    yield from build.config.data.values()
+    yield from (data for data in derived.derived(build.config) if data.name.startswith(derived.LABELS))
 
 
 def _batch(waiting: list[Arrival]) -> list[Arrival]:

@@ -13,6 +13,7 @@ from conveyor.delivery.alert_desk import AlertDesk
 from conveyor.delivery.contract_desk import ContractDesk
 from conveyor.delivery.dataset_desk import DatasetDesk
 from conveyor.delivery.erase import EraseDesk
+from conveyor.delivery.labels import Labels
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.quarantine import QuarantineDesk
@@ -86,6 +87,7 @@ class Desk:
         self._alive = alive
         self._processes = processes
         self.rows = rows
+        self.labels = Labels(context, rows)
         self._started = context.clock.now()
         self.alerts = AlertDesk(context)
         self.registry = RegistryDesk(context, poke)

@@ -11,7 +11,7 @@ from typing import Any
 
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.delivery.successor import manifest_after, profile_of, size, spec_after
-from conveyor.domain import erasure, wire
+from conveyor.domain import derived, erasure, wire
 from conveyor.domain.dataset import DatasetVersion, IngestedFile, IngestReport, Manifest, Part
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
@@ -42,6 +42,10 @@ def ended_by_itself(error: str) -> bool:
     return re.search(r"exit code 1[2-9]\d\b|vanished|timed out", error) is not None
 
 
+def _dataset(build: Build, run: Run) -> DataConfig:
+    return derived.find(build.config, run.params["dataset"]) or DataConfig(run.params["dataset"])
+
+
 class IngestRecipe:
     kind = KIND
     at_once = 2
@@ -57,7 +61,7 @@ class IngestRecipe:
             previous = latest_data(tx, run.project, run.params["dataset"])
             erased = erasure.keys(tx.find(ERASURES, where={"dataset": run.subject}, limit=100_000))
         spec = replace(
-            spec_after(context.objects, build.config.data[run.params["dataset"]], previous),
+            spec_after(context.objects, _dataset(build, run), previous),
             files=tuple(IngestFile(str(context.objects.path(a.digest)), a.file, a.force) for a in arrivals),
             erased=erased,
         )
@@ -88,7 +92,7 @@ class IngestRecipe:
         added = tuple(part for part in parts if part is not None)
         if not added:
             return replace(run, result={"accepted": 0})
-        mode = tx.need(BUILDS, run.params["build"]).config.data[dataset].mode
+        mode = _dataset(tx.need(BUILDS, run.params["build"]), run).mode
         before = Manifest() if mode == "replace" else manifest_of(context.objects, previous)
         manifest = manifest_after(context.objects, before, report, outputs, added)
         version = DatasetVersion(
@@ -157,7 +161,7 @@ class IngestRecipe:
             return
         error, hint = run.error, "See the run's log; add the file again once the cause is mended."
         if ended:
-            limits = tx.need(BUILDS, run.params["build"]).config.data[run.params["dataset"]].limits
+            limits = _dataset(tx.need(BUILDS, run.params["build"]), run).limits
             error = f"the process that read it ended by itself ({run.error})"
             hint = (
                 f"Most likely it needs more than the {limits.memory_mb:,} MB of memory that it may use: send it in "

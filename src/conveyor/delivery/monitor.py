@@ -12,6 +12,7 @@ from conveyor.delivery import estimates, shadows, verified
 from conveyor.delivery.inputs import datasets_of, labels_known_until
 from conveyor.delivery.lookup import Builds, latest_data, live_model, manifest_of
 from conveyor.delivery.predictions import between, piece, read
+from conveyor.delivery.truths import Truths
 from conveyor.domain import monitor, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.model import ModelManifest, ModelStatus, ModelVersion
@@ -49,6 +50,7 @@ class Monitor:
         self._context = context
         self._manifests: dict[str, ModelManifest] = {}
         self._builds = Builds(context)
+        self._truths = Truths(context)
         self._seen = -1  # the records' revision at the last look for labels
 
     def turn(self) -> float:
@@ -164,6 +166,11 @@ class Monitor:
     def _quality(self, build: Build, model: ModelConfig) -> None:
         """Joins labels that have come since the last time, once there are enough of them."""
         context = self._context
+        if self._truths.any(build.project, model):
+            if (cohort := self._truths.due(build.project, model)) is not None:
+                subject = f"{build.project}/{model.name}"
+                self._measure(model, subject, build.project, cohort.rows, cohort.cursor, cohort.until)
+            return
         roots = datasets_of(build.config, model.inputs)
         if not roots or roots[0].label is None or roots[0].time is None or roots[0].key is None:
             return

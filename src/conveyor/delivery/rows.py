@@ -9,7 +9,7 @@ from pathlib import Path
 from conveyor.delivery.lookup import latest_build, latest_data
 from conveyor.domain.derived import model_of
 from conveyor.domain.project import DataConfig
-from conveyor.domain.rows import MEDIA, MOST_KEYS, REMEMBERED, RowKeys, RowsTaken
+from conveyor.domain.rows import MEDIA, MOST_KEYS, REMEMBERED, Format, RowKeys, RowsTaken
 from conveyor.domain.state import Arrival, Project
 from conveyor.engine.context import Context
 from conveyor.errors import Conflict, InputRejected, NotFound
@@ -43,13 +43,19 @@ class Rows:
                 f"rows cannot be read from {media[:80] or 'a body without a content type'!r}",
                 hint=f"Send one of {', '.join(MEDIA)}; a file goes to PUT …/files/NAME.",
             )
+        project, schema = self._schema(project, dataset)
+        body, count = checks.checked(format_, body, schema)
+        return self.take(f"{project}/{dataset}", format_, key, body, count)
+
+    def take(
+        self, dataset: str, format_: Format, key: str, body: bytes, count: int, said: bytes | None = None
+    ) -> Future[RowsTaken]:
+        """Rows that were checked. `said`: what the client sent, where the rows were made of that."""
         if len(key) > _LONGEST_KEY:
             raise InputRejected(
                 f"the Idempotency-Key has {len(key)} characters", hint=f"Use at most {_LONGEST_KEY}, a UUID for one."
             )
-        project, schema = self._schema(project, dataset)
-        body, count = checks.checked(format_, body, schema)
-        written = self._log.append(f"{project}/{dataset}", format_, key, body)
+        written = self._log.append(dataset, format_, key, body, said)
         answer: Future[RowsTaken] = Future()
 
         def tell(done: Future[bool]) -> None:
@@ -72,11 +78,12 @@ class Rows:
         known = self._schemas.get((project, dataset))
         if known is None:
             with records.read() as tx:
-                named = project or _only(tx.find(PROJECTS, limit=2))
+                named = project or only(tx.find(PROJECTS, limit=2))
                 build = latest_build(tx, named)
                 if model_of(dataset):
                     raise InputRejected(
-                        f"{dataset} takes no rows: Conveyor itself makes it", hint="Send rows to another dataset."
+                        f"{dataset} takes no rows: Conveyor itself makes it",
+                        hint="Labels go to POST /v1/models/MODEL/labels, rows to a dataset of conveyor.toml.",
                     )
                 if build is None or dataset not in build.config.data:
                     names = ", ".join(sorted(build.config.data)) if build else "none: nothing was pushed yet"
@@ -159,7 +166,7 @@ def _pairs(keys: RowKeys) -> list[tuple[bytes, bytes]]:
     return list(zip(raw[::2], raw[1::2], strict=True))
 
 
-def _only(projects: list[Project]) -> str:
+def only(projects: list[Project]) -> str:
     if len(projects) != 1:
         what = "there are several projects" if projects else "no project was pushed yet"
         raise InputRejected(what, hint="Name one: POST /v1/data/NAME/rows?project=PROJECT.")

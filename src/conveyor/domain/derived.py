@@ -1,4 +1,4 @@
-"""Datasets that every model has without being asked: `predictions/fraud`, what it answered. Pure."""
+"""Datasets that a model has without being asked: `predictions/fraud`, what it answered, and `labels/fraud`. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
 
-PREDICTIONS = "predictions"
-FAMILIES = (PREDICTIONS,)
+PREDICTIONS, LABELS = "predictions", "labels"
+FAMILIES = (PREDICTIONS, LABELS)
 """Words before the slash; no project may be called so, for `shop/transactions` names a project."""
 
 
 def predictions(model: str) -> str:
     return f"{PREDICTIONS}/{model}"
+
+
+def labels(model: str) -> str:
+    return f"{LABELS}/{model}"
 
 
 def model_of(dataset: str) -> str:
@@ -34,4 +38,6 @@ def derived(config: ProjectConfig) -> Iterator[DataConfig]:
 
 
 def _of(model: ModelConfig, dataset: str) -> DataConfig:
+    if dataset == labels(model.name):
+        return DataConfig(dataset, time="time", debounce=model.labels.debounce)
     return DataConfig(dataset, time="time", key="id", debounce=model.observations.debounce)

@@ -140,6 +140,14 @@ class ObservationsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelsConfig:
+    """Labels that are sent for predictions: a label that has not come after `horizon` never comes."""
+
+    debounce: timedelta = timedelta(seconds=5)
+    horizon: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
     """`tolerance`: a score that is farther from the live version's differs. `within`: the longest it may take."""
 
@@ -231,6 +239,7 @@ class ModelConfig:
     monitor: MonitorConfig = MonitorConfig()
     serve: ServeConfig = ServeConfig()
     observations: ObservationsConfig = ObservationsConfig()
+    labels: LabelsConfig = LabelsConfig()
     rollout: RolloutConfig = RolloutConfig()
     card: CardConfig = CardConfig()
 

@@ -18,7 +18,7 @@ from conveyor.errors import CorruptObject
 from conveyor.monitoring.windows import matrices
 
 MICROSECONDS = pl.Datetime("us", "UTC")
-SCORED = {
+SCORED: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "key": pl.String,
     "time": MICROSECONDS,
@@ -61,12 +61,13 @@ def scored(predictions: Sequence[Prediction], features: Sequence[str] = ()) -> p
 
 
 def scored_of(frame: pl.DataFrame) -> pl.DataFrame:
-    """What was kept of scored rows, with all columns; an earlier Conveyor kept some of them only."""
+    """What was kept of scored rows, in our order; an earlier Conveyor kept some columns only, the rest is filled in."""
     if "id" not in frame.columns:
         frame = frame.with_columns(
             pl.col("key").alias("id"), pl.lit("").alias("mark"), pl.lit(None, pl.Int32).alias("release")
         )
-    return frame.select(*SCORED, *(name for name in frame.columns if name not in SCORED))
+    ours = [name for name in SCORED if name in frame.columns]
+    return frame.select(*ours, *(name for name in frame.columns if name not in SCORED))
 
 
 def column(feature: str) -> str:

@@ -72,13 +72,16 @@ class RowLog:
         """On disk or on their way to it."""
         return self._bytes
 
-    def append(self, dataset: str, format_: Format, key: str, payload: bytes) -> Future[bool]:
-        """Done once the payload is durable: True, or False when this key had brought it before.
+    def append(
+        self, dataset: str, format_: Format, key: str, payload: bytes, said: bytes | None = None
+    ) -> Future[bool]:
+        """Done once the payload is durable: True, or False when this key had brought it before,
+        or what the client `said` that it was made of.
 
         Raises Overloaded when the log is full. The future fails with Conflict when the key came with other rows
         before, and with NoSpace when they could not be written.
         """
-        frame = Frame(payload, digest(key.encode()) if key else NO_KEY, digest(payload))
+        frame = Frame(payload, digest(key.encode()) if key else NO_KEY, digest(payload if said is None else said))
         request = _Request(dataset, format_, frame, Future())
         with self._counting:
             if self._bytes + len(payload) > self._limit:
@@ -230,8 +233,8 @@ class RowLog:
         path = folder / f"{time.time_ns() // 1_000_000:013d}-{os.urandom(4).hex()}.{place[1]}{OPEN}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for each in (folder, folder.parent, self._folder):
-            sync_directory(each)
+        for each in (folder, *folder.relative_to(self._folder).parents):
+            sync_directory(self._folder / each)
         self._open[place] = made = _Open(path, descriptor, 0, time.monotonic())
         return made
 
@@ -247,9 +250,9 @@ class RowLog:
     def _recover(self) -> None:
         """Takes over what a dead process left: whole frames stay, a torn last one was never answered for."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for path in self._folder.glob(f"*/*/*{OPEN}"):
+        for path in self._folder.rglob(f"*{OPEN}"):
             _take_over(path)
-        for path in sorted(self._folder.glob(f"*/*/*{SUFFIX}")):
+        for path in sorted(self._folder.rglob(f"*{SUFFIX}")):
             self._add(path)
 
     def _add(self, sealed: Path) -> None:

@@ -26,7 +26,7 @@ def rows(desk: Desk, guard: Guard, answer: Callable[..., Response]) -> APIRouter
     router = APIRouter(prefix="/v1", dependencies=[Depends(asks)])
 
     async def take(project: str, dataset: str, request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of_rows(request)
         media, key = request.headers.get("content-type", ""), request.headers.get("idempotency-key", "")
         arguments: tuple[Any, ...] = (project, dataset, media, key, body)
         if len(body) <= _INLINE:
@@ -46,7 +46,7 @@ def rows(desk: Desk, guard: Guard, answer: Callable[..., Response]) -> APIRouter
     return router
 
 
-async def _body(request: Request) -> bytes:
+async def body_of_rows(request: Request) -> bytes:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InputRejected("a compressed body is not read", hint="Send the rows as they are, or a compressed file.")
     said = request.headers.get("content-length", "")

@@ -14,6 +14,7 @@ from conveyor.config.settings import Settings
 from conveyor.delivery.desk import Desk
 from conveyor.errors import ConveyorError, InputRejected, NotFound, Unauthorized
 from conveyor.web.api import answer, api, body_of
+from conveyor.web.api_labels import labels
 from conveyor.web.api_rows import rows
 from conveyor.web.api_tracked import tracked
 from conveyor.web.auth import Guard
@@ -34,6 +35,7 @@ def application(
     guard = Guard(token, desk.tokens.find)
     app = FastAPI(title="Conveyor", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.include_router(rows(desk, guard, answer))
+    app.include_router(labels(desk, guard, answer))
     app.include_router(api(desk, guard, settings))
     app.include_router(hooks(desk, guard))
     app.include_router(git(settings, guard, poke))
