@@ -180,7 +180,7 @@ class Monitor:
             cursor = tx.get(CURSORS, f"quality/{subject}") or Cursor(f"quality/{subject}")
             if version is None or (until := labels_known_until(roots[0], version)) is None or until == cursor.until:
                 return
-            since = cursor.until or version.first or until
+            since = cursor.until or (version.first or until) - timedelta(microseconds=1)  # the first row counts
             digests, rows = between(context, tx, build.project, model.name, since, until)
         enough = rows >= model.monitor.rows or (rows and until - since >= _LONGEST)
         if not enough:
