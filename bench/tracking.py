@@ -30,14 +30,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import free_port, started, whole
-
 from conveyor.config.settings import Settings, make_folders, save_settings
 from conveyor.domain.tracked import Pair, Point
 from conveyor.stores.tracking import experiments, points, runs
 from conveyor.stores.tracking.database import Session, TrackingDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "bench" / "serving_parts"))
+
+from load import free_port, started, whole  # noqa: E402
+
 QUICK = os.environ.get("QUICK") == "1"
 PEERS = os.environ.get("PEERS", "0")
 SECONDS = 1.0 if QUICK else 4.0
@@ -304,7 +306,7 @@ def served(settings: Settings) -> Iterator[float]:
     """The control plane of a home; how long it took until it answered."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "conveyor.start", str(settings.home)]
-    with started(command, settings.api_port, "/health", quiet=True):
+    with started(command, settings.api_port, "/health"):
         yield time.perf_counter() - begun
 
 
@@ -327,7 +329,7 @@ def mlflow(folder: Path, more: tuple[str, ...]) -> Iterator[tuple[int, float]]:
     command = [str(home / "bin" / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), *more]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
     begun = time.perf_counter()
-    with started(command, port, "/health", quiet=True):
+    with started(command, port, "/health"):
         ready = time.perf_counter() - begun
         urllib.request.urlopen(f"http://127.0.0.1:{port}/version", timeout=30).close()
         yield port, ready
