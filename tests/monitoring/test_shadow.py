@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conveyor.domain.observation import Prediction
 from conveyor.domain.shadow import Shadowed
-from conveyor.monitoring.shadow import MOST_WAITING, Halves, compared, taken
+from conveyor.monitoring.shadow import MOST_ROWS_WAITING, MOST_WAITING, Halves, compared, taken
 
 SEEN = Shadowed("r/model.m", tolerance=0.1, edges=(0.25, 0.5, 0.75))
 
@@ -49,3 +51,8 @@ def test_nan_missing_and_too_many_are_told_apart() -> None:
     assert 0 < seen.requests <= MOST_WAITING
     assert not halves.live, "the same ones were left out on both sides"
     assert seen.psi == seen.ks == 0
+    large = [replace(_said(n, 0.5), rows=9_000, scores=bytes(36_000)) for n in range(100)]
+    huge = replace(_said(7, 0.5), rows=20_000, scores=bytes(80_000), pair="p/production/2 huge")
+    halves = taken(Halves("r/model.m"), [huge, *large])
+    assert 0 < len(halves.live) <= MOST_ROWS_WAITING / 9_000
+    assert huge.pair not in halves.live

@@ -15,6 +15,10 @@ from conveyor.domain.statistics import counts_in, psi
 
 MOST_WAITING = 4000
 """So many halves of pairs are kept at once. With more, requests are left out by chance: the same ones on both sides."""
+MOST_ROWS_WAITING = 200_000
+"""And so many rows; they are kept as a record."""
+MOST_ROWS = 10_000
+"""A request of more rows is not compared: alone it would push out the others."""
 LATE_SECONDS = 5.0
 """The candidate's log has come so far beyond a request without an answer to it: there will be none."""
 LATEST_SECONDS = 30.0
@@ -46,9 +50,9 @@ def taken(halves: Halves, predictions: Iterable[Prediction]) -> Halves:
     for each in predictions:
         shadow = each.mark == "shadow"
         until = max(until, each.at) if shadow else until
-        if _place(each.pair) < level:
+        if _place(each.pair) < level and each.rows <= MOST_ROWS:
             (new if shadow else live)[each.pair] = Half(each.at, each.scores)
-    while max(len(live), len(new)) > MOST_WAITING:
+    while any(len(side) > MOST_WAITING or _rows(side) > MOST_ROWS_WAITING for side in (live, new)):
         level //= 2
         live, new = ({pair: half for pair, half in side.items() if _place(pair) < level} for side in (live, new))
     return Halves(halves.id, live, new, until, level)
@@ -106,6 +110,10 @@ def _added(counts: tuple[int, ...], scores: Floats, edges: tuple[float, ...]) ->
 
 def _scores(raw: bytes) -> Floats:
     return np.frombuffer(raw, dtype="<f4").astype(np.float64)
+
+
+def _rows(side: dict[str, Half]) -> int:
+    return sum(len(half.scores) for half in side.values()) // 4
 
 
 def _place(pair: str) -> int:
