@@ -15,6 +15,7 @@ from conveyor.domain import rollout as machine
 from conveyor.domain.canary import Counts
 from conveyor.domain.environment import hosts as hosts_of
 from conveyor.domain.events import Event
+from conveyor.domain.project import Shadow
 from conveyor.domain.release import Environment, Release
 from conveyor.domain.rollout import Phase, Plan, Rollout, Seen, TargetSeen
 from conveyor.domain.routing import ClusterStats
@@ -64,7 +65,7 @@ class Rollouts:
         for rollout, old, new in parts:
             changed = _changed(old, new)
             self._receipts.look(rollout, old, new, observed.proxy, applied=self._world.follows(observed))
-            plan = machine.plan({name: target.rollout for name, target in changed.items()})
+            plan = planned(old, new)
             seen = self._seen(rollout, plan, old, new, observed)
             moved = machine.decide(rollout, plan, seen, self._context.clock.now())
             if moved != rollout:
@@ -235,7 +236,7 @@ class Rollouts:
             live = targets(tx, settings, live_release(tx, environment))
             return Wanted(environment.id, live, live, 100, hosts)
         old, new = self._sides(rollout)
-        plan = machine.plan({name: target.rollout for name, target in _changed(old, new).items()})
+        plan = planned(old, new)
         keep_old, start_new = machine.running(rollout)
         return Wanted(
             environment.id,
@@ -262,6 +263,17 @@ class Rollouts:
 def _told(before: Rollout, rollout: Rollout) -> bool:
     """Whether people are to hear of this turn."""
     return any(getattr(before, name) != getattr(rollout, name) for name in ("phase", "step", "paused"))
+
+
+def planned(old: dict[str, Target], new: dict[str, Target]) -> Plan:
+    """What is new in a release has nobody's requests to get copies of: it is not waited for in the shadow."""
+    alone = Shadow()
+    return machine.plan(
+        {
+            name: target.rollout if name in old else replace(target.rollout, shadow=alone)
+            for name, target in _changed(old, new).items()
+        }
+    )
 
 
 def _changed(old: dict[str, Target], new: dict[str, Target]) -> dict[str, Target]:
