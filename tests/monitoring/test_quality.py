@@ -12,7 +12,7 @@ from conveyor.domain.monitor import Quality, decay
 from conveyor.domain.observation import Prediction
 from conveyor.domain.project import MonitorConfig
 from conveyor.errors import CorruptObject
-from conveyor.monitoring.quality import SCORED, joined, measured, quality, scored
+from conveyor.monitoring.quality import SCORED, joined, measured, quality, sampled, scored
 
 
 def prediction(id: str, scores: list[float], keys: tuple[str, ...] = (), times: tuple[int, ...] = (), at: float = 10.0):
@@ -84,3 +84,12 @@ def test_a_joined_frame_is_measured_as_a_record():
     assert found.first == datetime.fromtimestamp(1_525_000_000, UTC)
     assert (found.last - found.first).microseconds == 2
     assert wire.from_json(wire.to_json(found), Quality) == found
+
+
+def test_a_sample_is_by_id_and_the_same_each_time():
+    frame = scored([prediction(f"{n:x}", [n % 2]) for n in range(20_000)])
+    kept = sampled(frame, 0.1)
+    assert kept.height == pytest.approx(2_000, rel=0.1)
+    assert kept["score"].mean() == pytest.approx(0.5, abs=0.04)
+    assert sampled(kept, 0.1).equals(kept)
+    assert sampled(frame, 1.0) is frame

@@ -103,6 +103,12 @@ def test_labels_come_in_every_form_once_and_corrections_count(world: World) -> N
     told = {name: status[name] for name in ("predictions", "labelled", "pending", "never", "labels", "unknown")}
     assert told == {"predictions": 6, "labelled": 4, "pending": 2, "never": 0, "labels": 7, "unknown": 1}
     assert status["waiting"] == 0
+    view = Client(world.app).get("/v1/predictions/k1", headers={"authorization": f"Bearer {TOKEN}"}).json()
+    assert (view["id"], view["model"], view["version"], view["release"]) == ("p1", "shop/fraud", 2, 1)
+    assert (view["features"], view["score"], view["label"]) == ({"TX_AMOUNT": 1.5}, 0.5, "1")
+    assert view["data"] == {"payments": 12}
+    other = Client(world.app).get("/v1/predictions/p1/0?model=fraud", headers={"authorization": f"Bearer {TOKEN}"})
+    assert other.status_code == 404
     world.context.clock.step(timedelta(days=31))  # type: ignore[attr-defined]
     assert (get(world, "/status")["pending"], get(world, "/status")["never"]) == (0, 2)
     listed = get(world, "?limit=100")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from conveyor.cli import lifecycle, quality, registry, reproduce
+from conveyor.cli import explain, lifecycle, quality, registry, reproduce
 from conveyor.cli.output import ago, say, say_json, table
 from conveyor.domain import requests
 
@@ -25,6 +25,7 @@ class _Why(TyperGroup):
 
 why = typer.Typer(cls=_Why, help="Why something happened, or did not.", no_args_is_help=True)
 why.command("model")(reproduce.why_model)
+why.command("prediction")(explain.why_prediction)
 Project = Annotated[str, typer.Option(help="The project, where there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Iterable
 
-from conveyor.client.transport import Transport, model_path
+from conveyor.client.transport import Transport, model_path, quote
 from conveyor.domain import wire
 from conveyor.domain.label import LabelStatus, LabelView
+from conveyor.domain.prediction import PredictionView
 from conveyor.domain.rows import RowsTaken
 
 
@@ -19,6 +21,11 @@ class LabelCalls(Transport):
     def send_label_bytes(self, project: str, model: str, media: str, body: bytes, key: str = "") -> RowsTaken:
         headers = {"content-type": media} | ({"idempotency-key": key} if key else {})
         return self._decode(self._send("POST", f"{model_path(project, model)}/labels", body, headers), RowsTaken)
+
+    def prediction(self, id_: str, project: str = "", model: str = "") -> PredictionView:
+        """By the id of its answer, or the key that the request gave."""
+        query = urllib.parse.urlencode({"project": project, "model": model})
+        return self._get(f"/v1/predictions/{quote(id_)}?{query}", PredictionView)
 
     def label_status(self, project: str, model: str) -> LabelStatus:
         return self._get(f"{model_path(project, model)}/labels/status", LabelStatus)

@@ -59,6 +59,9 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from at_least((*at, "serve", "workers"), model.serve.workers, 1)
     yield from choice((*at, "serve", "observations"), "mode", model.serve.observations, LOG_MODES)
     yield from positive((*at, "observations", "keep"), model.observations.keep)
+    if not 0 < model.observations.sample <= 1:
+        sample = model.observations.sample
+        yield Problem((*at, "observations", "sample"), f"expected a fraction above 0, up to 1, found {sample}")
     yield from positive((*at, "labels", "horizon"), model.labels.horizon)
     yield from check_rollout((*at, "rollout"), model.rollout)
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from datetime import datetime
 
 import polars as pl
 
-from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
-from conveyor.delivery.predictions import read
+from conveyor.delivery.explain import explain
+from conveyor.delivery.lookup import latest_build
 from conveyor.delivery.rows import Rows, only
+from conveyor.delivery.sent import frames
 from conveyor.domain import derived
 from conveyor.domain.label import LabelStatus, LabelView
+from conveyor.domain.prediction import PredictionView
 from conveyor.domain.project import ModelConfig
 from conveyor.domain.rows import Format, RowsTaken
 from conveyor.domain.source import DATA, source
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
 from conveyor.monitoring.labels import attached
-from conveyor.monitoring.quality import SCORED
 from conveyor.sdk import labels as checks
-from conveyor.stores.collections import ARRIVALS, PREDICTION_PARTS, PROJECTS
-from conveyor.stores.records import Transaction
-
-_COLUMNS = ["id", "key", "at", "mark"]
+from conveyor.stores.collections import ARRIVALS, PROJECTS
 
 
 class Labels:
@@ -65,6 +62,9 @@ class Labels:
             config.labels.horizon,
         )
 
+    def explain(self, project: str, model: str, id_: str) -> PredictionView:
+        return explain(self._context, project, model, id_)
+
     def list(self, project: str, model: str, limit: int) -> list[LabelView]:
         """The newest labels, the last one first."""
         project, _, _ = self._model(project, model)
@@ -88,23 +88,3 @@ class Labels:
         first = [one.name for one in map(source, config.inputs) if one.kind == DATA]
         keys = [data.key for name, data in build.config.data.items() if (name in first or not first) and data.key]
         return project, config, keys[0] if keys else None
-
-
-def frames(context: Context, tx: Transaction, project: str, model: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All predictions, those that wait too, in few columns; and all labels."""
-    objects = context.objects
-    answered = manifest_of(objects, latest_data(tx, project, derived.predictions(model))).parts
-    waiting = tx.find(PREDICTION_PARTS, where={"model": f"{project}/{model}"}, limit=100_000, newest=False)
-    digests = [*(part.digest for part in answered), *(piece.digest for piece in waiting)]
-    empty = pl.DataFrame(schema={name: SCORED[name] for name in _COLUMNS})
-    return pl.concat([empty, *(read(objects, digest, _COLUMNS) for digest in digests)]), sent(
-        context, tx, project, model
-    )
-
-
-def sent(context: Context, tx: Transaction, project: str, model: str, since: datetime | None = None) -> pl.DataFrame:
-    """All labels that are part of the dataset, in the order in which they came; those since then, and some before."""
-    version = latest_data(tx, project, derived.labels(model))
-    parts = manifest_of(context.objects, version).within(since, None).parts
-    tables = [pl.read_parquet(context.objects.path(part.digest), columns=list(checks.SCHEMA)) for part in parts]
-    return pl.concat([pl.DataFrame(schema=checks.SCHEMA), *tables])

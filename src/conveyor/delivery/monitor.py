@@ -24,7 +24,7 @@ from conveyor.domain.state import Cursor
 from conveyor.engine.context import Context
 from conveyor.errors import CorruptObject
 from conveyor.monitoring.open_window import OpenWindow
-from conveyor.monitoring.quality import SCORED, joined, measured, scored
+from conveyor.monitoring.quality import SCORED, joined, measured, sampled, scored
 from conveyor.monitoring.windows import matrices, observe
 from conveyor.stores.collections import CURSORS, MODEL_VERSIONS, PREDICTION_PARTS, QUALITY, WINDOWS
 from conveyor.stores.observations import ObservationLog
@@ -103,7 +103,7 @@ class Monitor:
         """One transaction: windows, signals, the scored rows, and which segments they came from."""
         context = self._context
         manifest = self._manifest(version)
-        rows = scored(batch.predictions, version.signature.features)
+        rows = sampled(scored(batch.predictions, version.signature.features), model.observations.sample)
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
             known = estimates.of(tx, version, manifest)

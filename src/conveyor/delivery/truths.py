@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from conveyor.delivery.labels import sent
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.delivery.predictions import read
+from conveyor.delivery.sent import sent
 from conveyor.domain import derived, gathering
 from conveyor.domain.measures.maturity import mature_age
 from conveyor.domain.project import ModelConfig

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
 
 PREDICTIONS, LABELS = "predictions", "labels"
+COLUMNS = frozenset({"id", "key", "time", "at", "score", "version", "mark", "release", "caller", "label", "told"})
 FAMILIES = (PREDICTIONS, LABELS)
 """Words before the slash; no project may be called so, for `shop/transactions` names a project."""
+
+
+def column(feature: str) -> str:
+    """What a feature's column of predictions is called: its own name, but for one that a column of ours has."""
+    return f"feature_{feature}" if feature in COLUMNS else feature
 
 
 def predictions(model: str) -> str:

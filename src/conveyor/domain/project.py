@@ -137,6 +137,7 @@ class ObservationsConfig:
 
     debounce: timedelta = timedelta(minutes=5)
     keep: timedelta | None = None
+    sample: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

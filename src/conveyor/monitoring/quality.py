@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from conveyor.domain import derived
 from conveyor.domain.monitor import Quality
 from conveyor.domain.observation import Prediction
 from conveyor.domain.statistics import bootstrap
@@ -29,7 +31,6 @@ SCORED: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """The columns of a table of scored rows; features follow. `time` is the event time (a client that sends none means
 now), `at` wall time. `key` is null where the request had none."""
-RESERVED = frozenset({*SCORED, "release", "caller"})
 
 
 def scored(predictions: Sequence[Prediction], features: Sequence[str] = ()) -> pl.DataFrame:
@@ -60,6 +61,14 @@ def scored(predictions: Sequence[Prediction], features: Sequence[str] = ()) -> p
     return frame.hstack(_features(counted, features)) if features else frame
 
 
+def sampled(frame: pl.DataFrame, share: float) -> pl.DataFrame:
+    """The rows whose ids say so: always the same, and no likelier with one score or label than another."""
+    if share >= 1:
+        return frame
+    kept = [zlib.crc32(id_.encode()) < share * 2**32 for id_ in frame["id"].to_list()]
+    return frame.filter(pl.Series(kept, dtype=pl.Boolean))
+
+
 def scored_of(frame: pl.DataFrame) -> pl.DataFrame:
     """What was kept of scored rows, in our order; an earlier Conveyor kept some columns only, the rest is filled in."""
     if "id" not in frame.columns:
@@ -70,15 +79,10 @@ def scored_of(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(*ours, *(name for name in frame.columns if name not in SCORED))
 
 
-def column(feature: str) -> str:
-    """What a feature's column is called: its own name, but for one that a column of ours has."""
-    return f"feature_{feature}" if feature in RESERVED else feature
-
-
 def _features(predictions: Sequence[Prediction], names: Sequence[str]) -> pl.DataFrame:
     """As the model saw them: single precision; NaN is null."""
     matrix, _ = matrices(predictions, len(names))
-    columns = {column(name): matrix[:, place] for place, name in enumerate(names)}
+    columns = {derived.column(name): matrix[:, place] for place, name in enumerate(names)}
     return pl.DataFrame(columns).fill_nan(None)
 
 

@@ -1,4 +1,4 @@
-"""Labels over HTTP: sent, counted, listed."""
+"""Labels over HTTP: sent, counted, listed; and one prediction with its label."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ def labels(desk: Desk, guard: Guard, answer: Callable[..., Response]) -> APIRout
     @router.get(_BASE)
     def list_(project: str, model: str, limit: int = 50) -> Response:
         return answer(desk.labels.list(project, model, min(limit, 10_000)))
+
+    @router.get("/predictions/{id_:path}")
+    def prediction(id_: str, project: str = "", model: str = "") -> Response:
+        return answer(desk.labels.explain(project, model, id_))
 
     @router.get(_BASE + "/status")
     def status(project: str, model: str) -> Response:
