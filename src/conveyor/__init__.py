@@ -39,15 +39,18 @@ def profile(reference: Any) -> TableProfile:
     return profiled(reference)
 
 
-def drift(reference: Any, current: Any, *, exact: bool = False, limit: float = 0.25) -> DriftReport:
+def drift(
+    reference: Any, current: Any, *, exact: bool = False, jointly: bool = False, limit: float = 0.25
+) -> DriftReport:
     """How far each column of `current` went from `reference`, with direction, effect size and corrected p-value.
 
     Either is a Polars frame, a Parquet or CSV file, or `conveyor.dataset(...)`; `reference` may be a `profile` as well.
-    `exact` compares all rows of both; else the distances are of the reference's profile, within 1 % of rank.
+    `exact` compares all rows of both; else the distances are of the reference's profile, within 1 % of rank. `jointly`
+    asks a classifier to tell rows of both apart by all numbers together, too (scikit-learn).
     """
     from conveyor.sdk.drift import drift as compared
 
-    return compared(reference, current, exact=exact, limit=limit)
+    return compared(reference, current, exact=exact, jointly=jointly, limit=limit)
 
 
 def log_metric(name: str, value: float, step: int = 0) -> None:

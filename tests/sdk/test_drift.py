@@ -85,3 +85,24 @@ def test_the_command_compares_files(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(app, [*words, "--exact", "--json"]).output)
     assert found["exact"] is True
     assert {"psi", "ks", "jensen_shannon", "wasserstein", "p_value"} <= found["columns"][0]["distances"].keys()
+
+
+def test_columns_that_move_only_together_are_told_by_a_classifier_and_unchanged_ones_are_not() -> None:
+    def related(seed: int, tie: float) -> pl.DataFrame:
+        random = np.random.default_rng(seed)
+        a, noise = random.normal(size=(2, 3000))
+        return pl.DataFrame({"a": a, "b": tie * a + np.sqrt(1 - tie**2) * noise, "c": random.random(3000)})
+
+    found = conveyor.drift(related(1, 0.8), related(2, -0.8), jointly=True)
+    assert found.drifted == (), "each column alone is as it was"
+    assert found.together is not None
+    assert found.together.drifted
+    assert found.together.auc > 0.8
+    assert "a classifier tells the two apart (AUC 0." in found.message
+    for seed in range(4):
+        same = conveyor.drift(related(10 + seed, 0.8), related(30 + seed, 0.8), jointly=True).together
+        assert same is not None
+        assert not same.drifted
+    assert conveyor.drift(related(1, 0.8).head(20), related(2, 0.8), jointly=True).together is None
+    with pytest.raises(InputRejected, match="of columns together was asked for of a profile"):
+        conveyor.drift(conveyor.profile(related(1, 0.8)), related(2, 0.8), jointly=True)

@@ -20,6 +20,7 @@ def command(
     reference: Annotated[str, typer.Argument(help=f"{_WHAT}.")],
     current: Annotated[str, typer.Argument(help="As REFERENCE, or of the same dataset only what follows the @: v13.")],
     exact: Annotated[bool, typer.Option("--exact", help="Of all rows, not of a profile of the reference.")] = False,
+    jointly: Annotated[bool, typer.Option("--jointly", help="All numbers together too, by a classifier.")] = False,
     limit: Annotated[float, typer.Option(help="The PSI above which a column has drifted.")] = 0.25,
     project: Annotated[str, typer.Option(help="The project, where there are several.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -31,7 +32,7 @@ def command(
     if not _is_file(reference) and not _is_file(current) and "@" not in current:
         name = parse(reference).name
         second = current if current == name else f"{name}@{current}"
-    found = drift(_source(reference, project), _source(second, project), exact=exact, limit=limit)
+    found = drift(_source(reference, project), _source(second, project), exact=exact, jointly=jointly, limit=limit)
     if as_json:
         say_json(found)
         return

@@ -34,6 +34,19 @@ class ColumnDrift:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """How well a classifier tells rows of the one table from rows of the other: the area under its ROC curve, with an
+    interval. 0.5: not at all."""
+
+    auc: float
+    low: float
+    high: float
+    confidence: float
+    rows: int
+    drifted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DriftReport:
     """`exact`: of all rows of both; else of a profile of the reference, within 1 % of rank."""
 
@@ -45,6 +58,7 @@ class DriftReport:
     columns: tuple[ColumnDrift, ...]
     gone: tuple[str, ...] = ()  # columns of the reference that are missing, or of another kind
     new: tuple[str, ...] = ()
+    together: Together | None = None  # where it was asked for, and there are rows enough
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -52,6 +66,19 @@ class DriftReport:
 
     @property
     def message(self) -> str:
+        return " ".join(part for part in (self._alone, self._all) if part)
+
+    @property
+    def _all(self) -> str:
+        found = self.together
+        if found is None:
+            return ""
+        interval = f"AUC {found.auc:.3f}, {found.confidence:.0%} interval {found.low:.3f} to {found.high:.3f}"
+        told = "tells" if found.drifted else "does not tell"
+        return f"All numbers together: a classifier {told} the two apart ({interval})."
+
+    @property
+    def _alone(self) -> str:
         moved = [column for column in self.columns if column.drifted]
         if not moved:
             return f"No column moved away from the reference; the limit is a PSI of {self.limit:g}."

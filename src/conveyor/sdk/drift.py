@@ -19,9 +19,11 @@ from conveyor.domain.measures.against import against
 from conveyor.domain.measures.profile import profile as number_profile
 from conveyor.domain.measures.tails import chi_square_tail
 from conveyor.errors import InputRejected
+from conveyor.sdk.together import together
 
 VALUES = 100  # of a text that are counted each; all others are counted together
 _MOST = 100_000
+_SMALL = 1_000_000  # rows times columns
 _THREADS = 2
 
 Numbers = npt.NDArray[Any]
@@ -57,15 +59,18 @@ def drift(
     current: Source,
     *,
     exact: bool = False,
+    jointly: bool = False,
     limit: float = LIMIT,
     false_alarms: float = FALSE_ALARMS,
 ) -> DriftReport:
     """How far each column of `current` is from `reference`. Columns of times and of nested values are left out.
 
-    `exact` needs rows on both sides: Kolmogorov-Smirnov and Wasserstein are then of all of them.
+    `exact` and `jointly` need rows on both sides: Kolmogorov-Smirnov and Wasserstein are then of all of them, and
+    `together` asks a classifier to tell samples of both apart by all their numbers.
     """
-    if isinstance(reference, TableProfile) and exact:
-        raise InputRejected("exact drift was asked for of a profile", hint="Give the rows of the reference instead.")
+    if isinstance(reference, TableProfile) and (exact or jointly):
+        asked = "exact drift" if exact else "drift of columns together"
+        raise InputRejected(f"{asked} was asked for of a profile", hint="Give the rows of the reference instead.")
     made = reference if isinstance(reference, TableProfile) else None if exact else profile(reference)
     after = _frame(current)
     before = None if isinstance(reference, TableProfile) else _frame(reference)
@@ -92,7 +97,9 @@ def drift(
     new = tuple(name for name in kinds if name not in names)
     gone = tuple(name for name in known if name not in names)
     found = judged(columns, limit, false_alarms)
-    return DriftReport(_rows(after), rows, exact, limit, false_alarms, found, gone, new)
+    numbers = [name for name in names if kinds[name] == "number"]
+    joint = together(before, after, numbers) if jointly and before is not None else None
+    return DriftReport(_rows(after), rows, exact, limit, false_alarms, found, gone, new, joint)
 
 
 def _against(name: str, reference: FeatureProfile, ordered: Numbers, nulls: int) -> ColumnDrift:
@@ -224,16 +231,21 @@ def _rows(frame: pl.LazyFrame | None) -> int:
 
 def _kinds(frame: pl.LazyFrame) -> dict[str, str]:
     kinds = {}
-    try:
-        schema = frame.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise InputRejected(f"the table cannot be read: {error}", hint="Is it a whole Parquet or CSV file?") from error
-    for name, dtype in schema.items():
+    for name, dtype in frame.collect_schema().items():
         if dtype.is_numeric() or dtype == pl.Boolean:
             kinds[name] = "number"
         elif dtype in (pl.String, pl.Categorical, pl.Enum):
             kinds[name] = "text"
     return kinds
+
+
+def _at_once(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """A small table is read once, of a large one a column at a time, so that memory is that of a few columns."""
+    try:
+        small = _rows(frame) * len(frame.collect_schema()) <= _SMALL
+        return frame.collect().lazy() if small else frame
+    except pl.exceptions.PolarsError as error:
+        raise InputRejected(f"the table cannot be read: {error}", hint="Is it a whole Parquet file?") from error
 
 
 def _frame(source: Source) -> pl.LazyFrame:
@@ -242,12 +254,12 @@ def _frame(source: Source) -> pl.LazyFrame:
     if isinstance(source, pl.DataFrame):
         return source.lazy()
     if not isinstance(source, str | Path):
-        return source.scan()
+        return _at_once(source.scan())
     path = Path(source)
     if not path.is_file():
         raise InputRejected(f"{source} is no file", hint="Give a Parquet or CSV file, or a frame.")
     if path.suffix != ".csv":
-        return pl.scan_parquet(path, glob=False)
+        return _at_once(pl.scan_parquet(path, glob=False))
     try:
         return pl.read_csv(path).lazy()  # read once, not anew for each column
     except pl.exceptions.PolarsError as error:
