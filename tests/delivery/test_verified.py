@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from conveyor.delivery import verified
+from conveyor.delivery.monitor import Monitor
 from conveyor.domain.model import ModelStatus, ModelVersion, Parity, Score, Signature
 from conveyor.domain.monitor import Quality
 from conveyor.domain.project import ModelConfig
@@ -17,6 +18,7 @@ from conveyor.engine.context import Context
 from conveyor.stores import collections as c
 
 from .conftest import START, Plane
+from .test_estimates import CONFIG, drawn, label, live, serve
 
 MODEL = ModelConfig("fraud", "shop:train", ("data.days",), "roc_auc")
 GOOD = Quality("roc_auc", 400, 100, 0.85, 0.80, 0.90, 0.95, "shop/fraud", 1, id="good")
@@ -76,3 +78,23 @@ def test_nothing_is_taken_back_where_labels_do_not_say_so(plane: Plane) -> None:
     assert judged(context, BAD).abort == ""
     open_rollout(context)
     assert "on its holdout" in judged(context, BAD).abort, "no record: held against its own holdout"
+
+
+def test_the_monitor_asks_once_labels_have_come(plane: Plane) -> None:
+    context = plane.context()
+    plane.build(CONFIG)
+    live(context)
+    place = "shop/production"
+    with context.transaction() as tx:  # version 1 takes over from one that has no record
+        for number, version in ((1, 9), (2, 1)):
+            tx.put(c.RELEASES, Release("shop", "production", number, "b", "c", {"fraud": version}, "", START))
+        tx.put(c.ROLLOUTS, Rollout(f"{place}/2", place, 2, 1, START, START, Phase.LIVE))
+    monitor, (truth, scores) = Monitor(context), drawn(1_500, 1)
+    serve(context, 0, scores)
+    monitor.turn()
+    label(context, 1, [1 - truth])
+    monitor.turn()
+    with context.records.read() as tx:
+        found = tx.need(c.ROLLOUTS, f"{place}/2")
+    assert "model.fraud is worse by labels: roc_auc of shop/fraud version 1 is 0.1" in found.abort
+    assert found.culprit == "model.fraud"
