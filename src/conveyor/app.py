@@ -35,6 +35,7 @@ from conveyor.delivery.retrain import Retrain
 from conveyor.delivery.rollback import RollbackRecipe
 from conveyor.delivery.rollouts import Rollouts
 from conveyor.delivery.rows import Rows
+from conveyor.delivery.score import ScoreRecipe
 from conveyor.delivery.step_run import StepRunRecipe
 from conveyor.delivery.sweeps import Sweeps
 from conveyor.delivery.tracked import TrackedTrainings
@@ -104,6 +105,7 @@ def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase
         FetchRecipe(shared),
         training,
         StepRunRecipe(shared, ProjectSteps(shared)),
+        ScoreRecipe(shared, ProjectSteps(shared)),
         ReproduceRecipe(shared),
         trial,
         MigrateRecipe(shared),

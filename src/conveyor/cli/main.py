@@ -24,6 +24,7 @@ from conveyor.cli import (
     reproduce,
     rollout,
     run,
+    score,
     secret,
     sweep,
     system,
@@ -61,6 +62,7 @@ release.add(app)
 dora.add(app)
 replay.add(app)
 reproduce.add(app)
+score.add(app)
 environment.add(app)
 deploy.add(app)
 

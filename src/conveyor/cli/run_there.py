@@ -38,7 +38,7 @@ def run_there(
     began = time.perf_counter()
     run = client.run_steps(where, asked)
     if not detach:
-        run = _follow(client, run, quiet=quiet or as_json, silent=as_json)
+        run = follow(client, run, quiet=quiet or as_json, silent=as_json)
     if as_json:
         say_json(run)
     elif detach and run.state is RunState.RUNNING:
@@ -48,7 +48,8 @@ def run_there(
     return 0 if run.state in (RunState.SUCCEEDED, RunState.RUNNING) else 1
 
 
-def _follow(client: Client, run: Run, *, quiet: bool, silent: bool) -> Run:
+def follow(client: Client, run: Run, *, quiet: bool, silent: bool) -> Run:
+    """Tells of each step as it ends; returns the run when it is over."""
     told: set[str] = set()
     while True:
         for step in run.steps:

@@ -1,4 +1,4 @@
-"""The part of the client that asks for a project's own steps."""
+"""The part of the client that asks for a project's own steps, and for scoring."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from conveyor.client.transport import Transport, quote
 from conveyor.domain import requests
 from conveyor.domain.plan import Decision
 from conveyor.domain.run import Run
+from conveyor.domain.scoring import Scoring
 
 
 class StepCalls(Transport):
@@ -15,3 +16,6 @@ class StepCalls(Transport):
     def run_steps(self, project: str, request: requests.RunSteps) -> Run:
         """The run that was started; over already where nothing had to run."""
         return self._post(f"/v1/projects/{quote(project)}/steps/run", request, Run)
+
+    def score(self, project: str, model: str, request: requests.ScoreDataset) -> Scoring:
+        return self._post(f"/v1/projects/{quote(project)}/models/{quote(model)}/score", request, Scoring)

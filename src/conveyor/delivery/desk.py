@@ -21,6 +21,7 @@ from conveyor.delivery.registry_desk import RegistryDesk
 from conveyor.delivery.remote_desk import RemoteDesk
 from conveyor.delivery.reports import Reports
 from conveyor.delivery.rows import Rows
+from conveyor.delivery.score_desk import ScoreDesk
 from conveyor.delivery.secrets import Secrets
 from conveyor.delivery.step_desk import Find, StepDesk, find_table
 from conveyor.delivery.sweep_desk import SweepDesk
@@ -98,6 +99,7 @@ class Desk:
         self.erasures = EraseDesk(context)
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
+        self.scores = ScoreDesk(context, poke, self.registry)
         self.steps = StepDesk(context, poke, find)
         self.sweeps = SweepDesk(context, poke)
         self.tables = TableDesk(context)

@@ -95,11 +95,11 @@ class _Walk:
         if node.kind is Kind.ARRIVAL:
             return self._of_arrival(node)
         if node.kind is Kind.DATA and self._asked is Kind.DATA:
-            return self._models(index.by_version(node.name))
+            return [*self._models(index.by_version(node.name)), *self._scored(node)]
         if node.kind is Kind.MODEL:
             links = self._links(index.by_model(node.name))
             found = (self._tx.get(RELEASES, link.target) for link in links)
-            return [_release(release) for release in found if release is not None]
+            return [*(_release(release) for release in found if release is not None), *self._scored(node)]
         return ()
 
     def _of_arrival(self, node: Node) -> Iterator[Node]:
@@ -132,7 +132,7 @@ class _Walk:
             return self._causes(node)
         if node.kind is Kind.DATA and self._asked is Kind.DATA:
             version = self._tx.get(DATASET_VERSIONS, node.name)
-            return self._added(version) if version else ()
+            return [*self._added(version), *self._scored_by(node)] if version else ()
         return ()
 
     def _causes(self, node: Node) -> Iterator[Node]:
@@ -157,6 +157,23 @@ class _Walk:
 
     def _links(self, source: str) -> list[Any]:
         return self._tx.find(LINKS, where={"source": source}, limit=_NEWEST)
+
+    def _scored(self, node: Node) -> Iterator[Node]:
+        """The results of scorings of these rows, or by this model."""
+        for link in self._links(index.scored_of(node.name)):
+            version = self._tx.get(DATASET_VERSIONS, link.target)
+            if version is not None:
+                yield _data(version)
+
+    def _scored_by(self, node: Node) -> Iterator[Node]:
+        """The rows and the model that a result of a scoring came of."""
+        for link in self._links(index.scored_by(node.name)):
+            model = self._tx.get(MODEL_VERSIONS, link.target)
+            data = None if model else self._tx.get(DATASET_VERSIONS, link.target)
+            if model is not None:
+                yield self._model(model)
+            elif data is not None:
+                yield _data(data)
 
     def _models(self, source: str) -> list[Node]:
         found = (self._tx.get(MODEL_VERSIONS, link.target) for link in self._links(source))

@@ -41,6 +41,16 @@ def by_model(model_version: str) -> str:
     return f"model/{model_version}"
 
 
+def scored_of(id_: str) -> str:
+    """Where the results of scoring a dataset version, or by a model version, are looked up."""
+    return f"scored/{id_}"
+
+
+def scored_by(dataset_version: str) -> str:
+    """Where the rows and the model are looked up that a result of a scoring came of."""
+    return f"scores/{dataset_version}"
+
+
 class LineageIndex:
     name = "lineage"
 

@@ -1,4 +1,4 @@
-"""Datasets that a model has without being asked: `predictions/fraud`, what it answered, and `labels/fraud`. Pure."""
+"""Datasets that nobody declares: a model's `predictions/fraud` and `labels/fraud`; `scores/spring`, a scoring. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from conveyor.domain.project import DataConfig, ModelConfig, ProjectConfig
 
-PREDICTIONS, LABELS = "predictions", "labels"
+PREDICTIONS, LABELS, SCORES = "predictions", "labels", "scores"
 COLUMNS = frozenset({"id", "key", "time", "at", "score", "version", "mark", "release", "caller", "label", "told"})
-FAMILIES = (PREDICTIONS, LABELS)
+OF_MODELS = (PREDICTIONS, LABELS)
+FAMILIES = (*OF_MODELS, SCORES)
 """Words before the slash; no project may be called so, for `shop/transactions` names a project."""
 
 
@@ -26,20 +27,22 @@ def labels(model: str) -> str:
 
 
 def model_of(dataset: str) -> str:
-    """The model whose dataset it is; empty for one that conveyor.toml declares."""
+    """The model whose dataset it is, or the name of a scoring; empty for one that conveyor.toml declares."""
     family, _, model = dataset.partition("/")
     return model if family in FAMILIES else ""
 
 
 def find(config: ProjectConfig, dataset: str) -> DataConfig | None:
     """A dataset as conveyor.toml declares it, or as its model's section says."""
+    if dataset.startswith(f"{SCORES}/"):
+        return DataConfig(dataset, mode="replace")
     model = config.models.get(model_of(dataset))
     return config.data.get(dataset) if model is None else _of(model, dataset)
 
 
 def derived(config: ProjectConfig) -> Iterator[DataConfig]:
     for model in config.models.values():
-        for family in FAMILIES:
+        for family in OF_MODELS:
             yield _of(model, f"{family}/{model.name}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor.domain.token import Role
@@ -229,3 +229,16 @@ class AddRemote:
     url: str = field(repr=False)  # it may hold a login
     branches: tuple[str, ...] = ()
     poll: str = "1m"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDataset:
+    """`version` as the registry takes it; `dataset` a reference; `keep` columns that the result takes over."""
+
+    dataset: str
+    output: str
+    version: str = "live"
+    keep: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    dry_run: bool = False

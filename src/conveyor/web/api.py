@@ -24,6 +24,7 @@ from conveyor.web.api_contracts import contracts
 from conveyor.web.api_environments import environments
 from conveyor.web.api_models import models
 from conveyor.web.api_reports import reports
+from conveyor.web.api_scores import scores
 from conveyor.web.api_secrets import secrets_and_tokens
 from conveyor.web.api_steps import steps
 from conveyor.web.api_sweeps import sweeps
@@ -55,6 +56,7 @@ def api(desk: Desk, guard: Guard, settings: Settings) -> APIRouter:
     models(router, desk, guard, body_of, answer)
     alerts(router, desk, guard, body_of, answer)
     steps(router, desk, body_of, answer)
+    scores(router, desk, body_of, answer)
     sweeps(router, desk, body_of, answer)
     return router
 

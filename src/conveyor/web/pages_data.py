@@ -17,7 +17,7 @@ _LONGEST = 20  # characters of a value
 
 
 def data_pages(router: APIRouter, desk: Desk, render: Render, inside: list[Any]) -> None:
-    @router.get("/data/{project}/{dataset}", dependencies=inside)
+    @router.get("/data/{project}/{dataset:path}", dependencies=inside)
     def page(project: str, dataset: str) -> Response:
         view = desk.datasets.page(project, dataset)
         bars = {name: _bars(shares) for name, shares in view.histograms.items()}
