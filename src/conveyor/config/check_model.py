@@ -13,6 +13,7 @@ from conveyor.config.problem import Place, Problem
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (
     GROUP_SPLITS,
+    KEY,
     LOG_MODES,
     OUTCOMES,
     TRIGGERS,
@@ -59,6 +60,9 @@ def check_model(model: ModelConfig, config: ProjectConfig) -> Iterator[Problem]:
     yield from at_least((*at, "serve", "workers"), model.serve.workers, 1)
     yield from choice((*at, "serve", "observations"), "mode", model.serve.observations, LOG_MODES)
     yield from positive((*at, "observations", "keep"), model.observations.keep)
+    for name in model.observations.redact:
+        if model.features and name not in (*model.features, KEY):
+            yield Problem((*at, "observations", "redact"), f'"{name}" is no feature of it, nor "{KEY}"')
     if not 0 < model.observations.sample <= 1:
         sample = model.observations.sample
         yield Problem((*at, "observations", "sample"), f"expected a fraction above 0, up to 1, found {sample}")

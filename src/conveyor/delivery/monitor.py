@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -102,7 +103,7 @@ class Monitor:
     def _take(self, version: ModelVersion, model: ModelConfig, directory: Path, batch: _Batch) -> None:
         """One transaction: windows, signals, the scored rows, and which segments they came from."""
         context = self._context
-        manifest = self._manifest(version)
+        manifest = watched(self._manifest(version), model.observations.redact)
         rows = sampled(scored(batch.predictions, version.signature.features), model.observations.sample)
         with context.transaction() as tx:
             opened = tx.get(OPEN_WINDOWS, version.id) or OpenWindow(version.model, version.version)
@@ -260,6 +261,15 @@ class Monitor:
                     self._signal(tx, version, signal)
             verified.judge(tx, project, model, [quality for quality, _ in measures])
             tx.put(CURSORS, Cursor(cursor.id, until=until))
+
+
+def watched(manifest: ModelManifest, redacted: Sequence[str]) -> ModelManifest:
+    """Without the features that are redacted: nothing of them is logged, so nothing of them can be watched."""
+    if not redacted:
+        return manifest
+    features = {name: each for name, each in manifest.profile.features.items() if name not in redacted}
+    rules = tuple(rule for rule in manifest.rules if rule.column not in redacted)
+    return replace(manifest, profile=replace(manifest.profile, features=features), rules=rules)
 
 
 def _utc(column: str) -> pl.Expr:

@@ -140,6 +140,7 @@ def _model_program(context: Context, target: Target, model: ModelVersion, instan
         *("--host", "127.0.0.1", "--port", str(instance.port), "--observations", str(observations)),
         *(("--socket", instance.socket) if instance.socket else ()),
         *_serving(_serve_config(target.build, model.name)),
+        *_redacted(target.build, model.name),
         *server.words,
         *(word for pair in sorted(signed.items()) for word in ("--digest", "=".join(pair))),
     )
@@ -226,6 +227,12 @@ def _process(
     )
 
 
+def _redacted(build: Build, model: str) -> tuple[str, ...]:
+    """What its server must not log, as words for it."""
+    config = build.config.models.get(model)
+    return tuple(word for name in (config.observations.redact if config else ()) for word in ("--redact", name))
+
+
 def _model(environment: str, build: Build, version: ModelVersion) -> Target:
     name = f"model.{version.name}"
     config = build.config.models.get(version.name)
@@ -234,6 +241,8 @@ def _model(environment: str, build: Build, version: ModelVersion) -> Target:
         inputs += [build.part(""), _trusted(build, version.name)]
     if serving := _serving(_serve_config(build, version.name)):
         inputs.append(serving)
+    if redacted := _redacted(build, version.name):
+        inputs.append(redacted)
     content = digest_bytes(wire.to_json(inputs))[:_DIGITS]
     return Target(
         name=name,

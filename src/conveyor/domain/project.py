@@ -131,6 +131,10 @@ class MonitorConfig:
     decay: float = 0.10
 
 
+KEY = "key"
+"""In `redact`: the keys that requests give."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObservationsConfig:
     """What is kept of a model's predictions, as the dataset `predictions/<model>`."""
@@ -138,6 +142,7 @@ class ObservationsConfig:
     debounce: timedelta = timedelta(minutes=5)
     keep: timedelta | None = None
     sample: float = 1.0
+    redact: tuple[str, ...] = ()  # features, and KEY: never on disk
 
 
 @dataclass(frozen=True, slots=True)

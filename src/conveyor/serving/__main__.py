@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", type=Path, help="Unix socket to answer on too, for a proxy on this host")
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
+    parser.add_argument("--redact", action="append", default=[], help="a feature, or key, that is not to be logged")
     parser.add_argument("--sync", action="store_true", help="answer only once the observation is on disk")
     parser.add_argument("--max-body", type=int, default=MAX_BODY_BYTES, help="bytes (default %(default)s)")
     parser.add_argument("--trust", action="append", default=[], help="a type that a model in skops' form may hold")
@@ -93,6 +94,7 @@ def _options(given: argparse.Namespace) -> Options:
         observations=given.observations,
         socket=given.socket,
         sync=given.sync,
+        redact=tuple(given.redact),
         max_body=given.max_body,
         trusted=tuple(given.trust),
         signed=digests.parsed(given.digest),

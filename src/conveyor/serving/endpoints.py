@@ -25,6 +25,7 @@ from conveyor.serving.log import WINDOW_SECONDS, ObservationWriter
 from conveyor.serving.metrics import Metrics
 from conveyor.serving.model import LoadedModel
 from conveyor.serving.protocol import encode
+from conveyor.serving.redaction import NOTHING, Redaction
 
 INLINE_BYTES = 32 * 1024  # bodies over this are worked in a thread, so that health checks and single rows go on
 INLINE_BINARY_BYTES = 4 * 1024  # a body of bytes holds several times the rows
@@ -46,7 +47,9 @@ _TEXT = b"content-type: text/plain; version=0.0.4\r\n"
 class Endpoints:
     """Answers requests for one model; never raises."""
 
-    def __init__(self, model: LoadedModel, log: Log, limits: Limits, cells: Cells) -> None:
+    def __init__(
+        self, model: LoadedModel, log: Log, limits: Limits, cells: Cells, redaction: Redaction = NOTHING
+    ) -> None:
         self._model = model
         self._log = log
         self._limits = limits
@@ -55,7 +58,7 @@ class Endpoints:
         self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
         self._headers = _JSON + self._served_by
         bases = (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}")
-        inference = Inference(model)
+        inference = Inference(model, redaction)
         self._works: dict[str, Work] = {f"{base}/infer": inference.answer for base in bases}
         self._works |= {f"{base}/invocations": inference.invoke for base in (*bases, "")}
         self._pages = _pages(model, bases)

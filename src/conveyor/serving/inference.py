@@ -16,6 +16,7 @@ from conveyor.serving import binary, scoring
 from conveyor.serving.batch import Batch, BatchReader
 from conveyor.serving.model import LoadedModel
 from conveyor.serving.protocol import BinarySize, InferRequest, InferResponse, OutputTensor, encode, parse
+from conveyor.serving.redaction import NOTHING, Redaction
 
 Outputs = list[NDArray[np.generic]]
 _NONE: frozenset[int] = frozenset()
@@ -33,7 +34,8 @@ class Answer(NamedTuple):
 class Inference:
     """Scores bodies with one model. `answer` and `invoke` may be called from several threads."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, redaction: Redaction = NOTHING) -> None:
+        self._redaction = redaction
         self._model = model
         self._matrix_names = frozenset({model.input_name, *(tensor.name for tensor in model.manifest.signature.inputs)})
         self._reader = BatchReader(model.manifest.signature, self._matrix_names)
@@ -80,9 +82,9 @@ class Inference:
             model=self._model.name,
             version=self._model.version,
             rows=len(batch.features),
-            features=batch.features.tobytes(),
+            features=self._redaction.features(batch.features).tobytes(),
             scores=self._model.scores(outputs).tobytes(),
-            keys=batch.keys,
+            keys=() if self._redaction.keys else batch.keys,
             times=batch.times,
             mark=mark,
         )

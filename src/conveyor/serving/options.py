@@ -23,6 +23,7 @@ class Options:
     observations: Path
     socket: Path | None = None
     sync: bool = False
+    redact: tuple[str, ...] = ()  # features, and "key", that are not logged
     max_body: int = MAX_BODY_BYTES
     trusted: tuple[str, ...] = ()
     signed: dict[str, str] = field(default_factory=dict)  # file -> digest

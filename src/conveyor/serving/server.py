@@ -25,6 +25,7 @@ from conveyor.serving.log import ObservationWriter
 from conveyor.serving.model import load
 from conveyor.serving.options import Inherited, Options
 from conveyor.serving.polling import new_loop
+from conveyor.serving.redaction import Redaction
 from conveyor.serving.workers import LEAVING, READY, SHED
 
 BACKLOG = 1024
@@ -38,6 +39,7 @@ def serve(given: Options, inherited: Inherited | None = None) -> None:
     """
     digests.verify(given.artifact, given.signed)
     model = load(given.artifact, name=given.name, version=given.version, trusted=given.trusted)
+    redaction = Redaction(given.redact, model.manifest.signature.features)
     folder = given.observations
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ def serve(given: Options, inherited: Inherited | None = None) -> None:
         log: Log = ObservationWriter(folder, figures=cells.mine, settled=settled)
         log.start()
         try:
-            runner.run(_serve(Endpoints(model, log, given.limits, cells), given, inherited, cells))
+            runner.run(_serve(Endpoints(model, log, given.limits, cells, redaction), given, inherited, cells))
         finally:
             log.close()
 
