@@ -22,6 +22,7 @@ from conveyor.delivery.lineage_index import LineageIndex
 from conveyor.delivery.losses import Losses
 from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
+from conveyor.delivery.notifier import Notifier
 from conveyor.delivery.openlineage import OpenLineage
 from conveyor.delivery.predictions import Gathering
 from conveyor.delivery.preview_setup import PreviewRecipe
@@ -131,6 +132,7 @@ def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase
         Sweeps(shared, trial, files),
         Monitor(shared),
         Alerts(shared),
+        Notifier(shared),
         Losses(shared),
         Gathering(shared),
         Vigil(shared, Deaths(running.log), envoy(settings)),

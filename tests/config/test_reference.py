@@ -29,9 +29,10 @@ SECTIONS: dict[str, Any] = {
     "worker": project.WorkerConfig,
     "environment": project.EnvironmentConfig,
     "preview": project.PreviewConfig,
+    "notify": project.NotifyConfig,
     "alerts": project.AlertsConfig,
 }
-PARTS = ("data", "steps", "models", "sweeps", "services", "workers", "environments", "preview", "alerts")
+PARTS = ("data", "steps", "models", "sweeps", "services", "workers", "environments", "preview", "alerts", "notify")
 NOT_A_KEY = {(project.ProjectConfig, name) for name in PARTS} | {
     (SECTIONS[name], "name") for name in SECTIONS if name not in ("project", "preview", "alerts")
 }

@@ -140,7 +140,7 @@ def test_a_version_without_a_calibrator_is_monitored_as_before(plane: Plane) -> 
         bare = context.objects.put(wire.to_json(replace(manifest, calibrator=None)))
         tx.put(c.MODEL_VERSIONS, replace(version, artifact={"model.json": bare}))
     monitor = Monitor(context)
-    truth, scores = drawn(1_000, 1)
+    truth, scores = drawn(1_100, 1)
     serve(context, 0, scores)
     label(context, 1, [truth])
     monitor.turn()

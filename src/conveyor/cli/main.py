@@ -18,6 +18,7 @@ from conveyor.cli import (
     gc,
     labels,
     model,
+    notify,
     release,
     remote,
     replay,
@@ -49,6 +50,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")
 app.add_typer(model.app, name="model")
 app.add_typer(model.why, name="why")
+app.add_typer(notify.app, name="notify")
 app.add_typer(release.app, name="release")
 app.add_typer(remote.app, name="remote")
 app.add_typer(rollout.app, name="rollout")

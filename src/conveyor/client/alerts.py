@@ -7,7 +7,7 @@ import urllib.parse
 from conveyor.client.transport import Transport
 from conveyor.domain import requests
 from conveyor.domain.alert import Alert
-from conveyor.domain.views import Message
+from conveyor.domain.views import Message, ReceiverView
 
 
 def _path(project: str, id_: str = "") -> str:
@@ -28,3 +28,10 @@ class AlertCalls(Transport):
 
     def mute_alerts(self, project: str, id_: str, request: requests.MuteAlerts) -> Message:
         return self._post(f"{_path(project, id_)}/mute", request, Message)
+
+    def receivers(self, project: str) -> list[ReceiverView]:
+        return self._get(f"/v1/projects/{urllib.parse.quote(project, safe='')}/notify", list[ReceiverView])
+
+    def test_receiver(self, project: str, name: str) -> Message:
+        quoted = [urllib.parse.quote(each, safe="") for each in (project, name)]
+        return self._post("/v1/projects/{}/notify/{}/test".format(*quoted), {}, Message)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from conveyor.config.check_model import check_model, check_rollout
+from conveyor.config.check_notify import check_notify
 from conveyor.config.check_source import check_source
 from conveyor.config.check_sweep import check_sweep
 from conveyor.config.demands import at_least, choice, function, positive
@@ -59,6 +60,8 @@ def _all(config: ProjectConfig) -> Iterator[Problem]:
     for environment in config.environments.values():
         yield from _environment(environment, config)
     yield from choice(("preview", "database"), "database", config.preview.database, DATABASES)
+    for receiver in config.notify.values():
+        yield from check_notify(receiver)
     yield from at_least(("alerts", "budget"), config.alerts.budget, 0)
     yield from at_least(("alerts", "clean"), config.alerts.clean, 0)
     yield from positive(("preview", "expires"), config.preview.expires)

@@ -17,6 +17,7 @@ from conveyor.domain.project import (
     DataConfig,
     EnvironmentConfig,
     ModelConfig,
+    NotifyConfig,
     PreviewConfig,
     ProjectConfig,
     ServiceConfig,
@@ -34,6 +35,7 @@ _NAMED: dict[str, Any] = {
     "service": ServiceConfig,
     "worker": WorkerConfig,
     "environment": EnvironmentConfig,
+    "notify": NotifyConfig,
 }
 _TABLES = ("project", "preview", "alerts")
 _SPELLED = {"environment": {"source": "from"}}
@@ -88,6 +90,7 @@ def _project(reader: Reader, raw: dict[str, Any]) -> ProjectConfig:
         "workers": parts["worker"],
         "environments": parts["environment"] or {"production": EnvironmentConfig("production")},
         "preview": reader.table(PreviewConfig, raw.get("preview", {}), ("preview",), {}, {}),
+        "notify": parts["notify"],
         "alerts": reader.table(AlertsConfig, raw.get("alerts", {}), ("alerts",), {}, {}),
     }
     config = reader.table(ProjectConfig, raw.get("project", {}), ("project",), given, {})

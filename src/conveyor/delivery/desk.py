@@ -16,6 +16,7 @@ from conveyor.delivery.erase import EraseDesk
 from conveyor.delivery.labels import Labels
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
+from conveyor.delivery.notify_desk import NotifyDesk
 from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.registry_desk import RegistryDesk
 from conveyor.delivery.remote_desk import RemoteDesk
@@ -91,6 +92,7 @@ class Desk:
         self.labels = Labels(context, rows)
         self._started = context.clock.now()
         self.alerts = AlertDesk(context)
+        self.notify = NotifyDesk(context)
         self.registry = RegistryDesk(context, poke)
         self.reports = Reports(context)
         self.lineage = LineageDesk(context)

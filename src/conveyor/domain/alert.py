@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     DATA_FAULT = "data_fault"
     OBSERVATIONS_LOST = "observations_lost"
     ROLLBACK = "rollback"
+    LOOP_GUARD = "loop_guard"
     TRAINING_FAILED = "training_failed"
     DECAY = "decay"
     ESTIMATED_DECAY = "estimated_decay"
@@ -41,6 +42,7 @@ SEVERITY = {
     AlertKind.DATA_FAULT: Severity.CRITICAL,
     AlertKind.OBSERVATIONS_LOST: Severity.CRITICAL,
     AlertKind.ROLLBACK: Severity.CRITICAL,
+    AlertKind.LOOP_GUARD: Severity.WARNING,
     AlertKind.TRAINING_FAILED: Severity.WARNING,
     AlertKind.DECAY: Severity.WARNING,
     AlertKind.ESTIMATED_DECAY: Severity.WARNING,
@@ -57,11 +59,13 @@ _OPENED_BY = {
     "signal.stale": AlertKind.STALE,
     "rollout.rolled_back": AlertKind.ROLLBACK,
     "run.failed": AlertKind.TRAINING_FAILED,
+    "governor.gave_up": AlertKind.LOOP_GUARD,
 }
 _RESOLVED_BY = {
     "signal.fresh": AlertKind.STALE,
     "rollout.completed": AlertKind.ROLLBACK,
     "run.succeeded": AlertKind.TRAINING_FAILED,
+    "model.version_created": AlertKind.LOOP_GUARD,
 }
 _CALMED_BY = {
     "monitor.window_closed": (

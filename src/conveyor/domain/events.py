@@ -79,6 +79,7 @@ CATALOGUE: dict[str, str] = {
     "alert.opened": "something needs a look: its kind, how far it moved, since when",
     "alert.resolved": "what an alert was opened for is over",
     "alert.digest": "alerts beyond the day's budget, told together",
+    "notify.failed": "a notification was not taken; it is sent again, or given up",
     "alert.acked": "a person says that they look at an alert",
     "alert.muted": "a person wants no notification of such alerts for a while",
     "system.started": "the control plane started",

@@ -302,6 +302,10 @@ SENTENCES: dict[str, Told] = {
     "alert.opened": _alert,
     "alert.resolved": lambda e: f"The {str(e.data['kind']).replace('_', ' ')} of {_name(e)} is over",
     "alert.digest": _digest,
+    "notify.failed": lambda e: (
+        f"{_name(e)} could not be told “{e.data['title']}”: {e.data['error']}"
+        f"{'; it is sent again' if e.data['again'] else '; it is given up'}"
+    ),
     "alert.acked": lambda e: f"{e.data['by']} looks at the {str(e.data['kind']).replace('_', ' ')} of {_name(e)}",
     "alert.muted": lambda e: (
         f"{e.data['by']} muted alerts of {_name(e)} until {str(e.data['until'])[:16]}{_because(e, 'why')}"

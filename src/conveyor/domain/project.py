@@ -22,6 +22,8 @@ DIRECTIONS = ("auto", "maximize", "minimize")
 DATABASES = ("copy", "empty")
 """What a preview's database begins as."""
 
+RECEIVERS = ("webhook", "slack", "email")
+TLS = ("starttls", "tls", "none")
 KINDS = ("table", "files")
 """A dataset of rows, which arrive; or of files as they are, which `conveyor data add` versions."""
 MODES = ("append", "replace", "upsert")
@@ -334,6 +336,22 @@ class PreviewConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Who is told of alerts. `url` is an address or, as `key`, the name of a secret of production."""
+
+    name: str
+    kind: str
+    on: tuple[str, ...] = ()
+    url: str = ""
+    key: str = ""
+    server: str = ""
+    tls: str = "starttls"
+    user: str = ""
+    sender: str = ""
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AlertsConfig:
     """So many alerts of a model are told in a day; an alert resolves after so many windows without it."""
 
@@ -353,3 +371,4 @@ class ProjectConfig:
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
     preview: PreviewConfig = PreviewConfig()
     alerts: AlertsConfig = AlertsConfig()
+    notify: dict[str, NotifyConfig] = field(default_factory=dict)

@@ -140,6 +140,17 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiverView:
+    """A receiver of notifications; `attempts` is how often the first that waits was not taken."""
+
+    name: str
+    kind: str
+    on: tuple[str, ...]
+    waiting: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What will happen; `run` is the run that it depends on, if any."""
 

@@ -55,6 +55,17 @@ def from_gitlab(delivery: Delivery, secret: str, now: datetime) -> bool:
     return any(_same(each, wanted) for each in signatures.split(" "))
 
 
+def signed(id_: str, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    """The headers of a delivery that we send, as https://www.standardwebhooks.com says."""
+    sent = str(int(now.timestamp()))
+    mark = hmac.new(_key(secret), f"{id_}.{sent}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": id_,
+        "webhook-timestamp": sent,
+        "webhook-signature": "v1," + base64.b64encode(mark).decode(),
+    }
+
+
 def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)

@@ -14,6 +14,7 @@ from conveyor.domain.landing import Watched
 from conveyor.domain.lineage import Link, Served
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.monitor import Quality, Window
+from conveyor.domain.notify import Notice
 from conveyor.domain.receipt import Receipt
 from conveyor.domain.release import Build, Environment, Release
 from conveyor.domain.remote import Remote
@@ -78,6 +79,7 @@ WINDOWS = Collection("windows", Window, index=("model",))
 QUALITY = Collection("quality", Quality, index=("model",))
 EXPECTATIONS = Collection("expectations", Expectation, index=("model",))
 ALERTS = Collection("alerts", Alert, index=("project", "subject", "state", "notice"))
+NOTICES = Collection("notices", Notice, index=("channel",))
 MUTES = Collection("mutes", Mute)
 SWEEPS = Collection("sweeps", Sweep, index=("project", "state"))
 TOKENS = Collection("tokens", Token, key="digest", index=("name",))

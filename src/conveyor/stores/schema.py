@@ -71,6 +71,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(12, {"expectations": ("model",)}),
     Migration(13, {"alerts": ("project", "subject", "state", "notice"), "mutes": ()}),
     Migration(14, {"shadows": ("rollout",), "shadow_halves": ()}),
+    Migration(15, {"notices": ("channel",)}),
 )
 
 

@@ -43,3 +43,11 @@ def alerts(
     async def mute(project: str, id_: str, request: Request) -> Response:
         wanted = await asked(request, requests.MuteAlerts)
         return answer(await run_in_threadpool(desk.alerts.mute, project, id_, wanted))
+
+    @router.get("/projects/{project}/notify")
+    def receivers(project: str) -> Response:
+        return answer(desk.notify.list(project))
+
+    @router.post("/projects/{project}/notify/{name}/test")
+    async def test(project: str, name: str) -> Response:
+        return answer(await run_in_threadpool(desk.notify.test, project, name))
