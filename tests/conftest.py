@@ -1,4 +1,7 @@
-"""A real PostgreSQL server, from the wheel that carries one, for every test that asks for a database on it."""
+"""A real PostgreSQL server, from the wheel that carries one, for every test that asks for a database on it.
+
+Property tests have no limit of time: a busy machine is no fault of theirs.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from conveyor.effects.ports import free_port
+
+settings.register_profile("conveyor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("conveyor")
 
 _NUMBERS = itertools.count(1)
 
