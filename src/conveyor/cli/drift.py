@@ -29,7 +29,7 @@ def command(
     from conveyor.sdk.drift import drift
 
     second = current
-    if not _is_file(reference) and not _is_file(current) and "@" not in current:
+    if not _is_file(reference) and not _is_file(current) and "@" not in current and "/" not in current:
         name = parse(reference).name
         second = current if current == name else f"{name}@{current}"
     found = drift(_source(reference, project), _source(second, project), exact=exact, jointly=jointly, limit=limit)
