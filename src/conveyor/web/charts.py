@@ -59,12 +59,11 @@ def quality_chart(
             "mark": {"type": "text", "align": "left", "dx": 6, "dy": -7, "fontWeight": "bold"},
             "encoding": {"x": x, "y": y, "color": color, "text": {"field": "version"}},
         },
-        {
-            "data": {"values": early},
-            "mark": {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1.5, "opacity": 0.8, "clip": True},
-            "encoding": {"x": x, "y": y, "color": color, "tooltip": [*tooltip, _tip("on")]},
-        },
     ]
+    if early:  # a layer without rows makes the library complain of their extent
+        mark = {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1.5, "opacity": 0.8, "clip": True}
+        encoding = {"x": x, "y": y, "color": color, "tooltip": [*tooltip, _tip("on")]}
+        layers.append({"data": {"values": early}, "mark": mark, "encoding": encoding})
     return _chart(layers)
 
 
