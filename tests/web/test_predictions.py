@@ -162,3 +162,22 @@ def test_the_controller_waits_for_more_and_monitoring_sees_what_waits(world: Wor
     assert pl.read_parquet(world.context.objects.path(digests[0])).height == 4
     with pytest.raises(InputRejected, match="Conveyor itself makes it"):
         world.desk.rows.accept("shop", "predictions/fraud", "application/x-ndjson", "", b"{}")
+
+
+def test_what_is_damaged_is_given_up_and_told(world: World) -> None:
+    predict(world, 2, range(5))
+    predict(world, 2, range(5, 12))
+    first, second = waiting(world)
+    world.context.objects.delete(first.digest)
+    made = Gathering(world.context).gather("shop", MODEL, [first, second])
+    assert made is not None
+    assert (made.rows, waiting(world)) == (second.rows, [])
+    predict(world, 2, range(20, 23))
+    (last,) = waiting(world)
+    world.context.objects.delete(last.digest)
+    assert Gathering(world.context).gather("shop", MODEL, [last]) is None
+    assert Gathering(world.context).gather("shop", MODEL, [last]) is None  # another one saw it at the same moment
+    with world.context.records.read() as tx:
+        told = tx.events(types=("signal.observations_lost",), limit=10)
+    assert [event.data["rows"] for event in told] == [first.rows, last.rows]
+    assert waiting(world) == []

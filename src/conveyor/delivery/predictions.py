@@ -19,6 +19,7 @@ from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import ModelConfig
 from conveyor.domain.state import PredictionPart
 from conveyor.engine.context import Context
+from conveyor.errors import CorruptObject, NotFound
 from conveyor.monitoring.quality import scored_of
 from conveyor.sdk import describe, erased, sketch
 from conveyor.sdk.parts import ends
@@ -94,7 +95,10 @@ class Gathering:
             self._error = error
 
     def gather(self, project: str, model: ModelConfig, pieces: list[PredictionPart]) -> DatasetVersion | None:
-        """The next version; None where the dataset was changed meanwhile, or there was nothing to add."""
+        """The next version; None where the dataset was changed meanwhile, or there was nothing to add.
+
+        A piece whose object is gone or damaged is given up, and told of: it must not hold up those that come after it.
+        """
         context, name = self._context, derived.predictions(model.name)
         pieces = _batch(pieces)
         with context.records.read() as tx:
@@ -103,7 +107,11 @@ class Gathering:
         parts = gathering.kept(
             manifest_of(context.objects, previous).parts, model.observations.keep, context.clock.now()
         )
-        frame = pl.concat([read(context.objects, piece.digest) for piece in pieces], how="diagonal")
+        frames, lost = self._read(pieces)
+        if not frames:
+            self._give_up(project, model, lost)
+            return None
+        frame = pl.concat(frames, how="diagonal")
         bad = erased.rows(frame, gone)["__row__"].unique()
         frame = frame.with_row_index("__row__").filter(~pl.col("__row__").is_in(bad.implode())).drop("__row__")
         count = gathering.folded([part.rows for part in parts], frame.height)
@@ -120,6 +128,7 @@ class Gathering:
                 return None  # another control plane took them
             for piece in pieces:
                 tx.delete(PREDICTION_PARTS, piece.id)
+            self._lose(tx, project, model, lost)
             if frame.height:
                 self._tell(tx, version, frame.height)
         used = {part.digest for part in manifest.parts}
@@ -127,6 +136,30 @@ class Gathering:
             if piece.digest not in used:
                 context.objects.delete(piece.digest)
         return version if frame.height else None
+
+    def _read(self, pieces: list[PredictionPart]) -> tuple[list[pl.DataFrame], list[PredictionPart]]:
+        """Those that can be read, and the pieces that cannot."""
+        frames, lost = list[pl.DataFrame](), list[PredictionPart]()
+        for piece in pieces:
+            try:
+                frames.append(read(self._context.objects, piece.digest))
+            except (NotFound, CorruptObject):
+                lost.append(piece)
+        return frames, lost
+
+    def _give_up(self, project: str, model: ModelConfig, lost: list[PredictionPart]) -> None:
+        with self._context.transaction() as tx:
+            lost = [piece for piece in lost if tx.get(PREDICTION_PARTS, piece.id) is not None]  # nobody took them
+            for piece in lost:
+                tx.delete(PREDICTION_PARTS, piece.id)
+            self._lose(tx, project, model, lost)
+
+    def _lose(self, tx: Transaction, project: str, model: ModelConfig, lost: list[PredictionPart]) -> None:
+        if lost:
+            rows = sum(piece.rows for piece in lost)
+            message = f"{rows:,} predictions of {model.name} cannot be read: what they were kept in is gone or damaged"
+            about = {"message": message, "rows": rows}
+            tx.append(self._context.event("signal.observations_lost", f"model/{project}/{model.name}", project, **about))
 
     def _part(self, frame: pl.DataFrame) -> tuple[Part, ...]:
         """In the order of event time, with sketches of its own, so that versions' profiles are sums of their parts'."""
