@@ -24,6 +24,7 @@ from conveyor.delivery.migrate import CleanupRecipe, MigrateRecipe
 from conveyor.delivery.monitor import Monitor
 from conveyor.delivery.notifier import Notifier
 from conveyor.delivery.openlineage import OpenLineage
+from conveyor.delivery.parity import ParityRecipe
 from conveyor.delivery.predictions import Gathering
 from conveyor.delivery.preview_setup import PreviewRecipe
 from conveyor.delivery.previews import Previews
@@ -107,6 +108,7 @@ def control_plane(settings: Settings, shared: Context, tracked: TrackingDatabase
         training,
         StepRunRecipe(shared, ProjectSteps(shared)),
         ScoreRecipe(shared, ProjectSteps(shared)),
+        ParityRecipe(shared, ProjectSteps(shared)),
         ReproduceRecipe(shared),
         trial,
         MigrateRecipe(shared),

@@ -19,6 +19,7 @@ from conveyor.cli import (
     labels,
     model,
     notify,
+    parity,
     release,
     remote,
     replay,
@@ -60,6 +61,7 @@ app.add_typer(sweep.app, name="sweep")
 app.add_typer(token.app, name="token")
 app.add_typer(track.app, name="track")
 model.app.command("trust")(track.trust)
+model.app.command("parity")(parity.parity)
 release.add(app)
 dora.add(app)
 replay.add(app)

@@ -19,3 +19,6 @@ class StepCalls(Transport):
 
     def score(self, project: str, model: str, request: requests.ScoreDataset) -> Scoring:
         return self._post(f"/v1/projects/{quote(project)}/models/{quote(model)}/score", request, Scoring)
+
+    def check_parity(self, project: str, model: str, request: requests.CheckParity) -> Run:
+        return self._post(f"/v1/projects/{quote(project)}/models/{quote(model)}/parity", request, Run)

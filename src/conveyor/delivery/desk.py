@@ -17,6 +17,7 @@ from conveyor.delivery.labels import Labels
 from conveyor.delivery.lineage import LineageDesk
 from conveyor.delivery.lookup import latest_build, latest_data, live_model
 from conveyor.delivery.notify_desk import NotifyDesk
+from conveyor.delivery.parity import ParityDesk
 from conveyor.delivery.quarantine import QuarantineDesk
 from conveyor.delivery.registry_desk import RegistryDesk
 from conveyor.delivery.remote_desk import RemoteDesk
@@ -102,6 +103,7 @@ class Desk:
         self.quarantines = QuarantineDesk(context, poke)
         self.secrets = Secrets(context, poke)
         self.scores = ScoreDesk(context, poke, self.registry)
+        self.parity = ParityDesk(context, poke, find)
         self.steps = StepDesk(context, poke, find)
         self.sweeps = SweepDesk(context, poke)
         self.tables = TableDesk(context)

@@ -159,7 +159,9 @@ class Gathering:
             rows = sum(piece.rows for piece in lost)
             message = f"{rows:,} predictions of {model.name} cannot be read: what they were kept in is gone or damaged"
             about = {"message": message, "rows": rows}
-            tx.append(self._context.event("signal.observations_lost", f"model/{project}/{model.name}", project, **about))
+            tx.append(
+                self._context.event("signal.observations_lost", f"model/{project}/{model.name}", project, **about)
+            )
 
     def _part(self, frame: pl.DataFrame) -> tuple[Part, ...]:
         """In the order of event time, with sketches of its own, so that versions' profiles are sums of their parts'."""

@@ -71,7 +71,7 @@ CATALOGUE: dict[str, str] = {
     "signal.decay": "quality on labelled predictions fell below the reference",
     "signal.estimated_decay": "quality is estimated to have fallen below the reference, before labels have come",
     "signal.data_fault": "served data are faulty (nulls, constants, values that are not finite)",
-    "signal.observations_lost": "predictions could not be kept: a disk refused or was too slow, or what they were kept in is damaged",
+    "signal.observations_lost": "predictions could not be kept: the disk refused or was too slow, or is damaged",
     "signal.stale": "a dataset got nothing new for longer than its `fresh` allows",
     "signal.fresh": "something new came for a dataset that was stale, or its `fresh` asks for less",
     "monitor.window_closed": "a window over predictions was closed",

@@ -242,3 +242,10 @@ class ScoreDataset:
     since: datetime | None = None
     until: datetime | None = None
     dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckParity:
+    """Of the predictions of the last `window` of event time."""
+
+    window: timedelta = timedelta(days=7)

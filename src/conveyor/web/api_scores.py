@@ -1,4 +1,4 @@
-"""Batch scoring over HTTP."""
+"""Batch scoring and feature parity over HTTP."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def scores(
     async def score(project: str, model: str, request: Request) -> Response:
         body = await body_of(request, requests.ScoreDataset)
         return answer(await run_in_threadpool(desk.scores.start, project, model, body), 202)
+
+    @router.post("/projects/{project}/models/{model}/parity")
+    async def parity(project: str, model: str, request: Request) -> Response:
+        body = await body_of(request, requests.CheckParity)
+        return answer(await run_in_threadpool(desk.parity.start, project, model, body), 202)
