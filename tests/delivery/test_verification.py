@@ -114,7 +114,7 @@ def test_what_cannot_be_served_is_refused_or_ended_with_a_reason(tmp_path: Path)
     hangs = broken(tmp_path, "hangs", "import time\ntime.sleep(600)")
     assert problem(good, Limits(seconds=2), hangs) == "it did not load and score within 2 s, and was ended"
     crashes = broken(tmp_path, "crashes", "import os\nos.kill(os.getpid(), 11)")
-    assert problem(good, None, crashes) == "its server crashed while it loaded or scored (SIGSEGV)"
+    assert problem(good, None, crashes) == "it crashed while it loaded or scored (SIGSEGV)"
     greedy = broken(tmp_path, "greedy", "held = bytearray(2**40)")
     assert problem(good, Limits(memory_mb=512), greedy) == "it needs more than 512 MB of memory to load and score"
     leaves = broken(tmp_path, "leaves", "import os\nos._exit(9)")

@@ -19,7 +19,8 @@ import pytest
 
 from conveyor.client import Client
 from conveyor.domain import requests
-from conveyor.errors import Forbidden
+from conveyor.effects.envs import COMPLETE
+from conveyor.errors import Forbidden, NotFound
 
 from .world import TOKEN
 
@@ -136,7 +137,7 @@ try:
 except Exception as error:
     print("UNMOVED", error)
 model = LogisticRegression().fit(np.arange(8).reshape(-1, 2), [0, 0, 1, 1])
-how = {"serialization_format": "pickle", "pip_requirements": ["scikit-learn"]}
+how = {"serialization_format": "pickle", "pip_requirements": ["scikit-learn"], "input_example": np.eye(2)}
 with mlflow.start_run():
     for attempt in range(100):
         try:
@@ -190,9 +191,27 @@ def test_a_pickle_is_refused_until_it_is_trusted_and_trained_models_are_read(
         assert "TAKEN 1" in said
         assert said.count("needed by kept@best (version 1)") == 3 == said.count("KEPT")
         assert "STILL 1" in said
+        _environment(tmp_path / ".conveyor")
+        tried = client.try_pickle(requests.TryPickle("shop", "kept", "1"))
+        assert (tried.problem, tried.loaded.rows, tried.loaded.form) == ("", 2, "onnx")
+        with pytest.raises(NotFound, match="no MLflow client registered version 9 of kept"):
+            client.try_pickle(requests.TryPickle("shop", "kept", "9"))
         found = client.tracked(requests.TrackSearch("Default", "status = 'FINISHED'"))
         assert [run.info.status for run in found] == ["FINISHED"]
         reader = Client(f"http://127.0.0.1:{port}", client.create_token(requests.CreateToken("reader")).token)
         assert reader.tracked_run(found[0].info.run_id).info.run_id == found[0].info.run_id
         with pytest.raises(Forbidden):
             reader.trust(requests.TrustFile(digest, "no"))
+        with pytest.raises(Forbidden):
+            reader.try_pickle(requests.TryPickle("shop", "kept", "1"))
+
+
+def _environment(home: Path) -> None:
+    """That of the world's build, which is this one."""
+    env = home / "envs" / ("e" * 64)
+    (env / "bin").mkdir(parents=True)
+    python = env / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (env / COMPLETE).touch()
+    (home / "builds" / ("c" * 64)).mkdir(parents=True)

@@ -102,6 +102,34 @@ def trust(
     say(lifecycle.client().trust(requests.TrustFile(digest, reason)).message)
 
 
+def try_pickle(
+    what: Annotated[str, typer.Argument(help="NAME@VERSION of a model that an MLflow client registered.")],
+    project: Annotated[str, typer.Option(help="In whose environment; needed where there are several.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Load a trusted pickle once, in a process of its own, and score its example; exit code 1 where it fails.
+
+    Example: conveyor model try clf@1
+    """
+    name, at, version = what.rpartition("@")
+    if not at:
+        raise typer.BadParameter(f"{what} names no version; write it as {what}@1")
+    client = lifecycle.client()
+    done = client.try_pickle(requests.TryPickle(client.project(project), name, version))
+    found = done.loaded
+    if as_json:
+        say_json(done)
+    else:
+        say(f"{what}  {found.problem or f'{found.kind}: loaded in process {done.pid}, which has ended'}")
+        if found.rows:
+            say(f"{found.rows} rows of its example scored: {', '.join(f'{score:.5g}' for score in found.scores)}")
+        if not found.problem:
+            could = f"as {found.form}; its scores differ by {found.parity:.2g} at most"
+            say(f"Conveyor would serve it {could}" if found.form else f"Conveyor would not serve it: {found.unserved}")
+    if found.problem:
+        raise typer.Exit(1)
+
+
 def _figures(run: TrackedRun) -> tuple[str, str]:
     metrics = sorted(run.data.metrics, key=lambda each: each.key)
     shown = ", ".join(f"{each.key} {_figure(each)}" for each in metrics if not each.key.startswith("system/"))

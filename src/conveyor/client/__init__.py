@@ -14,6 +14,7 @@ from conveyor import errors
 from conveyor.client.alerts import AlertCalls
 from conveyor.client.labels import LabelCalls
 from conveyor.client.steps import StepCalls
+from conveyor.client.tracked import TrackedCalls
 from conveyor.client.transport import data_path, environment_path, model_path, quote
 from conveyor.config.settings import find_home, load_settings
 from conveyor.domain import requests, wire
@@ -35,7 +36,6 @@ from conveyor.domain.secret import SecretView
 from conveyor.domain.state import Alias, AliasMove, Arrival, DataTag, DataTagMove, Project, Quarantined
 from conveyor.domain.sweep import Sweep
 from conveyor.domain.token import NewToken, TokenView
-from conveyor.domain.tracked import Experiment, Point, TrackedRun
 from conveyor.domain.verification import Verification
 from conveyor.domain.views import (
     Accepted,
@@ -54,7 +54,7 @@ _CHUNK = 1 << 20
 _LONG = 6 * 3600.0  # seconds, for what reads a whole dataset
 
 
-class Client(StepCalls, AlertCalls, LabelCalls):
+class Client(StepCalls, AlertCalls, LabelCalls, TrackedCalls):
     """One method a question or request."""
 
     def status(self) -> StatusView:
@@ -348,21 +348,6 @@ class Client(StepCalls, AlertCalls, LabelCalls):
 
     def remove_model(self, project: str, model: str, version: int, request: requests.RemoveModel) -> Message:
         return self._post(f"{model_path(project, model)}/versions/{version}/remove", request, Message)
-
-    def tracked_experiments(self) -> list[Experiment]:
-        return self._get("/v1/tracked/experiments", list[Experiment])
-
-    def tracked(self, request: requests.TrackSearch) -> list[TrackedRun]:
-        return self._post("/v1/tracked/search", request, list[TrackedRun])
-
-    def tracked_run(self, run: str) -> TrackedRun:
-        return self._get(f"/v1/tracked/runs/{quote(run)}", TrackedRun)
-
-    def tracked_curve(self, run: str, metric: str) -> list[Point]:
-        return self._get(f"/v1/tracked/runs/{quote(run)}/curve?metric={quote(metric)}", list[Point])
-
-    def trust(self, request: requests.TrustFile) -> Message:
-        return self._post("/v1/trusted", request, Message)
 
     def retrain(self, project: str, model: str, request: requests.Retrain) -> Message:
         return self._post(f"{model_path(project, model)}/retrain", request, Message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -170,10 +170,15 @@ def server_for(settings: Settings, build: Build, name: str, artifact: Iterable[s
     """
     if form_of(artifact) == ONNX:
         return Server(sys.executable, settings.home, clean_environment())
+    trust = tuple(word for type_ in _trusted(build, name) for word in ("--trust", type_))
+    return replace(project_server(settings, build), words=trust)
+
+
+def project_server(settings: Settings, build: Build) -> Server:
+    """The interpreter of the project's environment, in its tree."""
     part = build.part("")
     envs, cwd = settings.envs / part.environment, settings.builds / part.tree
-    trust = tuple(word for type_ in _trusted(build, name) for word in ("--trust", type_))
-    return Server(str(envs / "bin" / "python"), cwd, clean_environment(envs) | {"PYTHONPATH": str(cwd)}, trust)
+    return Server(str(envs / "bin" / "python"), cwd, clean_environment(envs) | {"PYTHONPATH": str(cwd)})
 
 
 def _trusted(build: Build, model: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ CATALOGUE: dict[str, str] = {
     "model.promoted": "a person asked that a version goes live; its rollout follows",
     "model.removed": "a person removed a model version that nothing needs",
     "model.file_trusted": "an admin trusts a file that is a pickle, by its digest",
+    "model.pickle_tried": "a trusted pickle was loaded once, in a process of its own, with what became of it",
     "build.rejected": "a build failed in a rollout",
     "release.created": "a release was composed",
     "release.waiting": "a release cannot be composed yet, with what is missing",

@@ -221,6 +221,11 @@ def _digest(event: Event) -> str:
     return f"{event.data['count']} more alerts of {_name(event)} in a day: {'; '.join(event.data['alerts'])}"
 
 
+def _pickle_tried(event: Event) -> str:
+    became = "was of no use" if event.data["reason"] else "loaded"
+    return f"The pickle of {_name(event)} v{event.data['version']} {became} in a process of its own{_because(event)}"
+
+
 SENTENCES: dict[str, Told] = {
     "project.registered": lambda e: f"Project {_name(e)} was seen for the first time",
     "project.config_invalid": _invalid,
@@ -258,6 +263,7 @@ SENTENCES: dict[str, Told] = {
     "model.damaged": lambda e: f"Version {e.data['version']} of {_name(e)} does not verify any more{_because(e)}",
     "model.recovered": lambda e: f"Version {e.data['version']} of {_name(e)} verifies again",
     "model.file_trusted": lambda e: f"{e.data['by']} trusts the pickle {e.data['digest'][:12]}{_because(e)}",
+    "model.pickle_tried": _pickle_tried,
     "sweep.started": lambda e: f"A sweep of {e.data['trials']} trials over {e.data['model']} began",
     "sweep.ended": _swept,
     "build.rejected": lambda e: f"Build {_commit(e.data['build'])} failed in its rollout in {_name(e)}{_because(e)}",

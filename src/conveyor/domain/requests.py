@@ -149,6 +149,15 @@ class TrustFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TryPickle:
+    """A version that an MLflow client registered, to be loaded in the environment of the project's newest build."""
+
+    project: str
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSteps:
     """The steps named, with all that they need; none: all. Of the newest build, or of a `commit`'s."""
 

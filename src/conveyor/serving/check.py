@@ -7,15 +7,18 @@ Exit 0 when it may be served; 1 when not, and stderr says why, as does `error.js
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from conveyor.domain import wire
 from conveyor.domain.step import StepError
@@ -24,6 +27,7 @@ from conveyor.serving import digests
 
 MEMORY_MB, SECONDS, MOST_MB = 4096, 60.0, 2048
 _TOLD = 400  # characters of what it said last
+_READ = 1 << 16  # bytes of what it said, from each end
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate", "out of memory", "Failed to allocate")
 
 
@@ -40,6 +44,15 @@ class Checked:
 
     problem: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that is over; `problem` as in `Checked`."""
+
+    pid: int
+    problem: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +81,49 @@ def check(
     argv = [server.python, "-m", "conveyor.serving.check", "--inner", "--artifact", str(artifact), "--name", name]
     argv += ["--version", str(version), "--memory-mb", str(limits.memory_mb), *server.words]
     argv += [word for pair in (expected or {}).items() for word in ("--digest", "=".join(pair))]
+    ended = confined(argv, server, limits)
+    return Checked(ended.problem, ended.seconds)
+
+
+def confined(argv: Sequence[str], server: Server, limits: Limits) -> Ended:
+    """Runs it in a session of its own, with an end to its time; what it left behind in its group ends with it.
+
+    What it says goes to a file: a pipe that a child of its own holds open would be waited for without end.
+    """
     began = time.monotonic()
-    process = subprocess.Popen(
-        argv,
-        cwd=server.cwd,
-        env=dict(server.env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        _, raw = process.communicate(timeout=limits.seconds)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return Checked(f"it did not load and score within {limits.seconds:g} s, and was ended", limits.seconds)
-    finally:
-        if process.poll() is None:
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            argv,
+            cwd=server.cwd,
+            env=dict(server.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout=limits.seconds)
+        except subprocess.TimeoutExpired:
+            problem = f"it did not load and score within {limits.seconds:g} s, and was ended"
+            return Ended(process.pid, problem, limits.seconds)
+        finally:
             _end(process)
-    return Checked(_problem(process.returncode, raw.decode(errors="replace"), limits), time.monotonic() - began)
+        return Ended(process.pid, _problem(code, _told(said), limits), time.monotonic() - began)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.communicate()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _told(said: IO[bytes]) -> str:
+    """How it begins and ends, however much it is."""
+    size = said.seek(0, os.SEEK_END)
+    said.seek(0)
+    head = said.read(_READ)
+    said.seek(max(size - _READ, len(head)))
+    return (head + said.read(_READ)).decode(errors="replace")
 
 
 def _problem(code: int, said: str, limits: Limits) -> str:
@@ -100,9 +132,9 @@ def _problem(code: int, said: str, limits: Limits) -> str:
     if code != 1 and any(word in said for word in _OUT_OF_MEMORY):
         return f"it needs more than {limits.memory_mb:,} MB of memory to load and score"
     if code < 0:
-        return f"its server crashed while it loaded or scored ({signal.Signals(-code).name})"
+        return f"it crashed while it loaded or scored ({signal.Signals(-code).name})"
     if code != 1:
-        return f"its server ended with exit code {code} while it loaded or scored: {said.strip()[-_TOLD:]}"
+        return f"it ended with exit code {code} while it loaded or scored: {said.strip()[-_TOLD:]}"
     return said.strip().partition("\n")[0]
 
 
