@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from conveyor.domain.drift import Profile
 from conveyor.domain.model import Example, ModelManifest, Score, Signature, Tensor
 
 from .support import FEATURES, Artifact, ModelServer, Start, free_port, spawn
+
+TRITON = Path(__file__).resolve().parents[2] / ".bench" / "triton"
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +76,20 @@ def shared(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def triton_python() -> Path:
+    """An environment with `tritonclient[http,grpc]`, which no other part needs; made once."""
+    python = TRITON / "bin" / "python"
+    if (
+        python.exists()
+        and subprocess.run([str(python), "-c", "import tritonclient.http, tritonclient.grpc"]).returncode == 0
+    ):
+        return python
+    uv = str(Path(sys.executable).with_name("uv"))
+    made = subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, str(TRITON)], capture_output=True)
+    install = [uv, "pip", "install", "-q", "--python", str(python), "tritonclient[http,grpc]>=2.60,<3"]
+    if made.returncode or subprocess.run(install, capture_output=True, timeout=120).returncode:
+        pytest.skip("tritonclient cannot be installed here")
+    return python

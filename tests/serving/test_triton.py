@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,6 @@ from conveyor.stores.observations import ObservationLog
 from .support import Artifact, ModelServer, Start, poll
 
 STORY = Path(__file__).with_name("triton_story.py")
-HOME = Path(__file__).resolve().parents[2] / ".bench" / "triton"
-
-
-@pytest.fixture(scope="session")
-def triton_python() -> Path:
-    """An environment with `tritonclient[http]`, which no other part needs; made once."""
-    python = HOME / "bin" / "python"
-    if python.exists() and subprocess.run([str(python), "-c", "import tritonclient.http"]).returncode == 0:
-        return python
-    uv = str(Path(sys.executable).with_name("uv"))
-    made = subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, str(HOME)], capture_output=True)
-    install = [uv, "pip", "install", "-q", "--python", str(python), "tritonclient[http]>=2.60,<3"]
-    if made.returncode or subprocess.run(install, capture_output=True, timeout=120).returncode:
-        pytest.skip("tritonclient cannot be installed here")
-    return python
 
 
 def test_an_unmodified_triton_client(start: Start, artifact: Artifact, triton_python: Path, tmp_path: Path) -> None:

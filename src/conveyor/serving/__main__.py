@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", type=Path, help="Unix socket to answer on too, for a proxy on this host")
+    parser.add_argument("--grpc-port", type=int, help="answer gRPC there too (needs the extra 'grpc')")
     parser.add_argument("--observations", type=Path, required=True, help="directory that segments are written to")
     parser.add_argument("--redact", action="append", default=[], help="a feature, or key, that is not to be logged")
     parser.add_argument("--sync", action="store_true", help="answer only once the observation is on disk")
@@ -61,6 +62,8 @@ def main() -> int:
     parser.add_argument("--workers", type=_count, default=1, help="processes that share the port (default 1)")
     parser.add_argument("--inherited", type=_inheritance, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.workers > 1 and given.grpc_port is not None:
+        parser.error("--grpc-port goes with one worker: several are handed their connections, which gRPC cannot take")
     try:
         if given.workers > 1 and given.inherited is None:
             return _parent(given)
@@ -93,6 +96,7 @@ def _options(given: argparse.Namespace) -> Options:
         port=given.port,
         observations=given.observations,
         socket=given.socket,
+        grpc_port=given.grpc_port,
         sync=given.sync,
         redact=tuple(given.redact),
         max_body=given.max_body,

@@ -15,7 +15,7 @@ from conveyor.errors import InputRejected
 from conveyor.serving.protocol import InputTensor
 
 HEADER = b"inference-header-content-length"
-_DTYPES: dict[str, np.dtype[Any]] = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("u1"),
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -28,7 +28,7 @@ def read(tensor: InputTensor, count: int) -> list[Any] | NDArray[Any]:
     raw = memoryview(tensor.data)
     if tensor.datatype == "BYTES":
         return _texts(tensor.name, raw, count)
-    dtype = _DTYPES[tensor.datatype]
+    dtype = DTYPES[tensor.datatype]
     if len(raw) != count * dtype.itemsize:
         raise InputRejected(
             f"tensor '{tensor.name}' has shape {tensor.shape} but {len(raw)} bytes",
@@ -44,7 +44,7 @@ def write(output: NDArray[Any], datatype: str) -> bytes:
     if datatype == "BYTES":
         texts = [text if isinstance(text, bytes) else str(text).encode() for text in output.ravel().tolist()]
         return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-    return np.ascontiguousarray(output, _DTYPES[datatype]).tobytes()
+    return np.ascontiguousarray(output, DTYPES[datatype]).tobytes()
 
 
 def _texts(name: str, raw: memoryview, count: int) -> list[str]:

@@ -50,7 +50,7 @@ class Endpoints:
     def __init__(
         self, model: LoadedModel, log: Log, limits: Limits, cells: Cells, redaction: Redaction = NOTHING
     ) -> None:
-        self._model = model
+        self.model = model
         self._log = log
         self._limits = limits
         self._bulk = Bulk(limits)
@@ -58,7 +58,7 @@ class Endpoints:
         self._served_by = f"x-conveyor-model: {model.name}@{model.version}\r\n".encode()
         self._headers = _JSON + self._served_by
         bases = (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}")
-        inference = Inference(model, redaction)
+        self.inference = inference = Inference(model, redaction)
         self._works: dict[str, Work] = {f"{base}/infer": inference.answer for base in bases}
         self._works |= {f"{base}/invocations": inference.invoke for base in (*bases, "")}
         self._pages = _pages(model, bases)
@@ -68,9 +68,14 @@ class Endpoints:
         """Small inference requests and all else are answered at once, large ones by an awaitable."""
         work = self._works.get(request.path)
         if work is None or request.method != "POST":
-            return self._page(request)
+            return self.page(request)
         size = len(request.body)
-        if size > INLINE_BYTES or (size > INLINE_BINARY_BYTES and binary.HEADER in request.headers):
+        large = size > INLINE_BYTES or (size > INLINE_BINARY_BYTES and binary.HEADER in request.headers)
+        return self.scored(request, work, apart=large)
+
+    def scored(self, request: Request, work: Work, *, apart: bool) -> Response | Awaitable[Response]:
+        """Its answer by `work`, counted and logged; `apart`: in a thread, when there is room for it."""
+        if apart:
             return self._apart(request, work)
         begun = time.perf_counter()
         return self._finish(begun, self._score(request, work))
@@ -124,10 +129,9 @@ class Endpoints:
         return response
 
     def _refused(self, begun: float, error: ConveyorError) -> Response:
-        status = _status(error)
-        self._metrics.answered(status, 0, time.perf_counter() - begun)
+        self._metrics.answered(_status(error), 0, time.perf_counter() - begun)
         again = f"retry-after: {error.retry_after}\r\n".encode() if error.retry_after else b""
-        return Response(status, _reason(error), self._headers + again)
+        return refusal(error, self._headers + again)
 
     def _answered(self, begun: float, answer: Answer) -> Response:
         self._metrics.answered(200, answer.prediction.rows, time.perf_counter() - begun)
@@ -136,14 +140,14 @@ class Endpoints:
         headers = answer.header + self._served_by if answer.header else self._headers
         return Response(200, answer.body, headers)
 
-    def _page(self, request: Request) -> Response:
+    def page(self, request: Request) -> Response:
         path, metrics = request.path, request.path == "/metrics"
         if path == REPOSITORY_INDEX and request.method == "POST":
             return Response(200, self._index, self._headers)
         body = self._metrics_text() if metrics else self._pages.get(path)
         if body is None and path not in self._works and path != REPOSITORY_INDEX:
             error = NotFound(f"no {path} on this server", hint=self._where(path))
-            return Response(_status(error), _reason(error), self._headers)
+            return refusal(error, self._headers)
         if body is None or request.method not in ("GET", "HEAD"):
             allowed = "GET" if body is not None else "POST"
             reason = encode({"error": f"{request.method} is not known at {path}; send {allowed}"})
@@ -151,9 +155,9 @@ class Endpoints:
         return Response(200, body, (_TEXT if metrics or path in _PLAIN else _JSON) + self._served_by)
 
     def _where(self, path: str) -> str:
-        here = f"model '{self._model.name}' version {self._model.version}"
+        here = f"model '{self.model.name}' version {self.model.version}"
         if path.startswith("/v2/models/"):
-            return f"it serves {here} at /v2/models/{self._model.name}"
+            return f"it serves {here} at /v2/models/{self.model.name}"
         return f"it serves {here}; GET /v2 names the protocol"
 
     def _metrics_text(self) -> bytes:
@@ -169,8 +173,9 @@ def _status(error: ConveyorError) -> int:
     return 400 if error.status == 422 else error.status
 
 
-def _reason(error: ConveyorError) -> bytes:
-    return encode({"error": f"{error.message}; {error.hint}" if error.hint else error.message})
+def refusal(error: ConveyorError, headers: bytes = b"") -> Response:
+    reason = f"{error.message}; {error.hint}" if error.hint else error.message
+    return Response(_status(error), encode({"error": reason}), headers)
 
 
 def _explained(error: InputRejected, request: Request) -> InputRejected:

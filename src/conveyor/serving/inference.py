@@ -31,8 +31,17 @@ class Answer(NamedTuple):
     header: bytes = b""
 
 
+class Scored(NamedTuple):
+    """`wanted`: which of the `outputs` are asked for, in this order."""
+
+    prediction: Prediction
+    outputs: Outputs
+    wanted: list[int]
+    skew: dict[str, int]
+
+
 class Inference:
-    """Scores bodies with one model. `answer` and `invoke` may be called from several threads."""
+    """Scores requests with one model. All that is public may be called from several threads."""
 
     def __init__(self, model: LoadedModel, redaction: Redaction = NOTHING) -> None:
         self._redaction = redaction
@@ -49,16 +58,20 @@ class Inference:
         """The Open Inference Protocol. `at`: wall clock, seconds since the epoch. `length`: of the JSON, when binary
         tensors follow it. Raises InputRejected when a request cannot be scored."""
         request = parse(body, length)
-        wanted = self._wanted(request)
-        batch = self._reader.read(request.inputs)
-        outputs = self._model.run(batch.features)
-        prediction = self._prediction(batch, outputs, request.id, at, mark)
-        skew = self._skew.broken(batch.features)
+        prediction, outputs, wanted, skew = self.score(request, at, mark)
         if sent := self._binary(request, wanted):
             return self._with_bytes(prediction, outputs, wanted, sent, skew)
         tensors = [self._tensor(number, outputs[number]) for number in wanted]
         response = InferResponse(self._model.name, self._version, prediction.id, tensors)
         return Answer(prediction, encode(response), skew)
+
+    def score(self, request: InferRequest, at: float, mark: str) -> Scored:
+        """Raises InputRejected when it cannot be scored."""
+        wanted = self._wanted(request)
+        batch = self._reader.read(request.inputs)
+        outputs = self._model.run(batch.features)
+        prediction = self._prediction(batch, outputs, request.id, at, mark)
+        return Scored(prediction, outputs, wanted, self._skew.broken(batch.features))
 
     def invoke(self, body: bytes, *, at: float, mark: str = "", length: bytes | None = None) -> Answer:
         """MLflow's scoring protocol; it has no binary tensors, so no `length`. Raises InputRejected."""

@@ -22,6 +22,7 @@ class Options:
     port: int
     observations: Path
     socket: Path | None = None
+    grpc_port: int | None = None
     sync: bool = False
     redact: tuple[str, ...] = ()  # features, and "key", that are not logged
     max_body: int = MAX_BODY_BYTES

@@ -26,6 +26,7 @@ from conveyor.serving.model import load
 from conveyor.serving.options import Inherited, Options
 from conveyor.serving.polling import new_loop
 from conveyor.serving.redaction import Redaction
+from conveyor.serving.rpc import listen
 from conveyor.serving.workers import LEAVING, READY, SHED
 
 BACKLOG = 1024
@@ -78,8 +79,14 @@ async def _serve(endpoints: Endpoints, given: Options, inherited: Inherited | No
         return Connection(endpoints.handle, endpoints.refuse, connections, max_body=given.max_body)
 
     listeners, leave = [], None
+    end_calls = await listen(endpoints, given, given.grpc_port) if given.grpc_port is not None else None
     if inherited is None:
-        listeners = await _listen(connection, given)
+        try:
+            listeners = await _listen(connection, given)
+        except Conflict:
+            if end_calls is not None:
+                await end_calls(0)
+            raise
     else:
         leave = _take(connection, inherited, connections, stopping)
     watch = asyncio.create_task(connections.watch(given.limits.seconds))
@@ -91,11 +98,14 @@ async def _serve(endpoints: Endpoints, given: Options, inherited: Inherited | No
     if given.socket is not None and inherited is None:
         given.socket.unlink(missing_ok=True)
     connections.drain()
+    calls = asyncio.ensure_future(end_calls(DRAIN_SECONDS)) if end_calls is not None else None
     try:
         await asyncio.wait_for(connections.empty.wait(), DRAIN_SECONDS)
     except TimeoutError:
         left = len(connections.open)
         print(f"conveyor.serving: {left} requests still open after {DRAIN_SECONDS:g} s, left", file=sys.stderr)
+    if calls is not None:
+        await calls
     watch.cancel()
 
 
