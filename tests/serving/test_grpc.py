@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import grpc
@@ -122,8 +123,6 @@ def test_messages_that_are_none_and_ports_that_are_taken(start: Start, artifact:
 
 
 def _never() -> object:
-    import time
-
     time.sleep(1)
     yield b""
 
