@@ -26,6 +26,7 @@ from conveyor.errors import Refused
 from conveyor.sdk import evaluate, table, train
 from conveyor.sdk.forms.scorer import outputs_of
 from conveyor.sdk.forms.skops import load
+from conveyor.serving.check import Limits, Server, check
 from conveyor.serving.model import load as load_as_served
 
 PROJECT = Path(__file__).parent / "project"
@@ -162,6 +163,13 @@ def test_the_form_that_is_kept_scores_as_the_model(
         ("scikit", "many", {"positive": ""}, "label y is String, not a number"),
         ("scikit", "many", {"positive": "none"}, "all have the same label|knows the classes high, low, middle"),
         ("not_a_number", "values", {}, "is nan, not a finite number"),
+        ("other_in_onnx", "two", {}, r"does not trust \(before that: float: 1, \d+ rows over"),
+        (
+            "forgets",
+            "values",
+            {"trusted": ("cards.frameworks.Forgets",)},
+            "every form of Forgets differs from the native",
+        ),
         ("anything", "two", {"trusted": ()}, "holds cards.frameworks.Rule, which the project does not trust"),
     ],
 )
@@ -193,6 +201,27 @@ def test_the_allow_list_is_the_readers_not_the_files(data: dict[str, Path], tmp_
     with pytest.raises(Refused, match=r"cards\.frameworks\.Rule") as refused:
         load((tmp_path / "model.skops").read_bytes(), ("cards.frameworks.Mean",))
     assert "trusted = ['cards.frameworks.Rule']" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("does", "seconds", "why"),
+    [
+        ("time.sleep(600)", 3, "it did not load and score within 3 s, and was ended"),
+        ("os.kill(os.getpid(), 11)", 60, "it crashed while it loaded or scored (SIGSEGV)"),
+        ("bytearray(2**42)", 60, "it needs more than 512 MB of memory to load and score"),
+    ],
+)
+def test_a_handler_that_hangs_or_crashes_while_it_loads_is_ended(
+    does: str, seconds: float, why: str, data: dict[str, Path], tmp_path: Path
+) -> None:
+    """The artifact is as it was trained; the project's code that reads it is not."""
+    trained(spec_for(data, "anything", "two"), tmp_path / "artifact")
+    (tmp_path / "cards").mkdir()
+    code = f"import os, time\n\nclass Rule:\n    def __setstate__(self, state):\n        {does}\n"
+    (tmp_path / "cards" / "frameworks.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    server = Server(sys.executable, tmp_path, environment, ["--trust", "cards.frameworks.Rule"])
+    assert check(tmp_path / "artifact", "m", 1, None, Limits(512, seconds), server).problem == why
 
 
 def test_a_python_object_is_served_by_its_own_environment(data: dict[str, Path], tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def scorer(form: str, raw: bytes, features: tuple[str, ...], classes: int, trust
             hint=f"Add {error.name} to the project's requirements.",
         ) from error
     except Exception as error:  # every framework has exceptions of its own
-        raise Refused(f"the model of form {form} cannot be loaded: {error}", hint="Train it anew.") from error
+        why = f"{type(error).__name__}: {error}"  # a MemoryError says nothing but its name
+        raise Refused(f"the model of form {form} cannot be loaded: {why}", hint="Train it anew.") from error
 
 
 def open_model(manifest: ModelManifest, path: Path, trusted: tuple[str, ...] = ()) -> Scorer:

@@ -184,3 +184,22 @@ def crashes(features: pl.DataFrame, y: Any, task: str) -> Any:
             return rows[:, 0]
 
     return Local()
+
+
+def other_in_onnx(features: pl.DataFrame, y: Any, task: str) -> Any:
+    """Its ONNX form is made of its coefficients, and knows nothing of what became of its method."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(max_iter=2000).fit(features, y)
+    plain = model.predict_proba
+    model.predict_proba = lambda rows: plain(rows)[:, ::-1]
+    return model
+
+
+class Forgets(Mean):
+    def __getstate__(self) -> dict[str, Any]:
+        return {"weights": np.zeros(3)}
+
+
+def forgets(features: pl.DataFrame, y: Any, task: str) -> Any:
+    return Forgets(np.ones(3))
