@@ -109,6 +109,7 @@ REFUSED: dict[str, tuple[object, str]] = {
         "64",
     ),
     "unknown output": ({"inputs": [ROW], "outputs": [{"name": "scores"}]}, "label, probabilities"),
+    "an output twice": ({"inputs": [ROW], "outputs": [{"name": "label"}] * 2}, "more than once"),
     "id a number": ({"inputs": [ROW], "id": 5}, "id"),
     "id too long": ({"inputs": [ROW], "id": "x" * 300}, "300 characters"),
 }

@@ -112,7 +112,10 @@ class Inference:
                     f"output '{output.name}' is asked for by classification or shared memory",
                     hint="neither is offered; ask for the output as JSON or as binary data",
                 )
-        return [self._number(output.name) for output in request.outputs]
+        names = [output.name for output in request.outputs]
+        if len(set(names)) < len(names):  # a small request could ask for an answer without bounds
+            raise InputRejected("an output is asked for more than once", hint="name each output once")
+        return [self._number(name) for name in names]
 
     def _number(self, name: str) -> int:
         names = self._model.output_names
