@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,25 @@ def train(payments: pl.DataFrame, columns: list[str]) -> Rule:
 '''
 
 
-def test_a_python_object_goes_live(tmp_path: Path) -> None:
+_CRASHES = """
+    def __setstate__(self, state):
+        import os, sys
+        if "conveyor/serving" in sys.argv[0]:
+            os.kill(os.getpid(), 11)
+        self.__dict__.update(state)
+"""
+
+
+def _asked(system: System) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
+    tensor = {"name": "input", "datatype": "FP32", "shape": [2, 2], "data": [5.0, 12.0, 300.0, 2.0]}
+    connection.request("POST", f"/v2/models/{MODEL}/infer", json.dumps({"id": "one", "inputs": [tensor]}))
+    said = json.loads(connection.getresponse().read())
+    connection.close()
+    return said
+
+
+def test_a_python_object_goes_live_and_one_that_crashes_does_not(tmp_path: Path) -> None:
     system = System(tmp_path)
     try:
         system.start()
@@ -57,11 +76,7 @@ def test_a_python_object_goes_live(tmp_path: Path) -> None:
         for day in range(3):
             system.land(rows(day), f"day-{day}.parquet")
         system.wait_live(commit, 180)
-        connection = http.client.HTTPConnection("127.0.0.1", system.settings.public_port, timeout=30)
-        tensor = {"name": "input", "datatype": "FP32", "shape": [2, 2], "data": [5.0, 12.0, 300.0, 2.0]}
-        connection.request("POST", f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [tensor]}))
-        said = json.loads(connection.getresponse().read())
-        connection.close()
+        said = _asked(system)
         (output,) = said["outputs"]
         assert (output["name"], output["shape"]) == ("probabilities", [2, 2])
         assert output["data"][1] < output["data"][3]
@@ -74,5 +89,20 @@ def test_a_python_object_goes_live(tmp_path: Path) -> None:
         ]
         assert served
         assert all("/envs/" in words[0] and "risk.model.Rule" in words for words in served)
+
+        # It trains and is evaluated, and ends whatever loads it as a server does: the run says so, what is live stays.
+        after = system.newest()
+        system.write("risk/model.py", _RULE.replace("class Rule:", f"class Rule:\n{_CRASHES}"))
+        system.push("A rule that ends its server")
+        failed = system.event(after, "run.failed", seconds=120, kind="train")
+        assert "it crashed while it loaded or scored (SIGSEGV)" in failed.data["error"]
+        # The push's own release starts a server on version 1 with this code, which is not given traffic.
+        system.event(after, "process.died", cause="terminated by SIGSEGV")
+        now = system.environment()
+        assert now is not None
+        assert now.live is not None
+        assert (now.live.commit, now.live.models) == (commit, {MODEL: 1})
+        assert {e.data["percent"] for e in system.events(after, "rollout.advanced")} == {0}
+        assert _asked(system) == said
     finally:
         system.stop()

@@ -207,11 +207,10 @@ def test_the_allow_list_is_the_readers_not_the_files(data: dict[str, Path], tmp_
     ("does", "seconds", "why"),
     [
         ("time.sleep(600)", 3, "it did not load and score within 3 s, and was ended"),
-        ("os.kill(os.getpid(), 11)", 60, "it crashed while it loaded or scored (SIGSEGV)"),
         ("bytearray(2**42)", 60, "it needs more than 512 MB of memory to load and score"),
     ],
 )
-def test_a_handler_that_hangs_or_crashes_while_it_loads_is_ended(
+def test_a_handler_that_hangs_or_takes_all_memory_while_it_loads_is_ended(
     does: str, seconds: float, why: str, data: dict[str, Path], tmp_path: Path
 ) -> None:
     """The artifact is as it was trained; the project's code that reads it is not."""
