@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from sklearn.linear_model import LogisticRegression
 
 from conveyor.delivery.kept import trust
@@ -166,3 +168,28 @@ def test_one_too_large_and_scores_that_are_no_numbers_are_refused(desk: Desk) ->
     limits = Limits(most_mb=0)
     done = desk.run(model, None, limits)
     assert (done.pid, done.problem) == (0, "its files have 0.0 GB; at most 0 MB are loaded")
+
+
+def test_it_ends_when_the_control_plane_is_killed(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    code = f"import os, time\nwith open({str(ran)!r}, 'w') as file:\n    print(os.getpid(), file=file)\ntime.sleep(600)"
+    content = logged() | {"model.pkl": pickle.dumps(Runs(code))}
+    for name, raw in content.items():
+        (tmp_path / name).write_bytes(raw)
+    (tmp_path / "files.json").write_text(json.dumps({name: str(tmp_path / name) for name in content}))
+    argv = [sys.executable, "-m", "conveyor.sdk.pickled", "--files", str(tmp_path / "files.json")]
+    argv += ["--report", str(tmp_path / "report.json"), "--memory-mb", "512", "--seconds", "60"]
+    argv += ["--trusted", blake3(content["model.pkl"]).hexdigest(), "--parent"]
+    waits = "import os, sys\nfrom pathlib import Path\nfrom conveyor.serving.check import Limits, Server, confined\n"
+    waits += f"confined([*{argv!r}, str(os.getpid())], Server(sys.executable, Path.cwd(), os.environ), Limits())"
+    plane = subprocess.Popen([sys.executable, "-c", waits])
+    try:
+        for _ in range(3000):
+            if ran.exists() and ran.read_text().endswith("\n"):
+                break
+            assert plane.poll() is None
+            time.sleep(0.02)
+    finally:
+        plane.kill()
+        plane.wait()
+    assert gone(int(ran.read_text()))
