@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conveyor.cli.quick import find_home
+from conveyor.domain.derived import model_of
 from conveyor.domain.files_version import FilesVersion
 from conveyor.domain.reference import Reference, parse
 from conveyor.errors import Conflict, NotFound, Refused
@@ -119,8 +120,10 @@ def _refuse_near(name: str, declared: Collection[Declared]) -> None:
 
 
 def is_table(name: str) -> bool:
-    """Whether a project here declares a table of this name, and no dataset of files has it."""
+    """Whether a project here declares a table of this name, or Conveyor makes it, and no dataset of files has it."""
     reference = parse(name)
+    if model_of(reference.name):
+        return True
     if any(each == reference.name for _, each in open_store().versions.datasets()):
         return False
     if "CONVEYOR_URL" in os.environ:
