@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
 import polars as pl
+
+from conveyor.domain import wire
+from conveyor.domain.parity import ParityReport
 
 from .system import MODEL, NAME, System, rows
 
@@ -27,30 +31,39 @@ def ask(system: System, frame: pl.DataFrame) -> None:
 
 
 def test_what_was_served_is_what_the_data_give(system: System) -> None:
-    def run(*words: str, code: int = 0) -> str:
-        command = [str(Path(sys.executable).parent / "conveyor"), *words]
-        done = subprocess.run(command, cwd=system.root, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def parity() -> tuple[int, ParityReport, str]:
+        """Of all predictions there are, other tests asked as well: exit code, report, and what people are told."""
+        command = [str(Path(sys.executable).parent / "conveyor"), "model", "parity", MODEL, "--window", "36500d"]
+        done = subprocess.run([*command, "--json"], cwd=system.root, capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        said = subprocess.run(command, cwd=system.root, capture_output=True, text=True, check=False)
+        return done.returncode, wire.from_json(done.stdout.encode(), ParityReport), said.stdout
 
-    def kept(at_least: int) -> bool:
+    def rows_kept() -> int:
         found = system.client.dataset_versions(NAME, f"predictions/{MODEL}", 1)
-        return bool(found) and found[0].rows >= at_least
+        return found[0].rows if found else 0
 
     system.wait(system.models, "a live model")
     gates = "[model.risk.gates]"
     system.replace("conveyor.toml", gates, f'[model.risk.observations]\ndebounce = "1s"\n\n{gates}')
     system.wait_live(system.push("Keep predictions at once"))
-    before = system.client.dataset_versions(NAME, f"predictions/{MODEL}", 1)
-    known = before[0].rows if before else 0
+    ask(system, rows(2)[:1])
+    system.wait(rows_kept, "the first prediction")
+    time.sleep(3)  # what waited before is kept as well
+    _, before, _ = parity()
+
+    known = rows_kept()
     ask(system, rows(2)[:200])
-    system.wait(lambda: kept(known + 200), "the predictions")
-    told = json.loads(run("model", "parity", MODEL, "--window", "30d", "--json"))
-    assert told["found"] >= 200
-    assert {name: each["differing"] for name, each in told["features"].items()} == {"amount": 0, "hour": 0}
+    system.wait(lambda: rows_kept() >= known + 200, "the predictions")
+    code, honest, _ = parity()
+    assert honest.found == before.found + 200
+    for name, each in honest.features.items():
+        assert each.differing == before.features[name].differing
+    assert code == bool(honest.differing)
 
     ask(system, rows(3)[:100].with_columns(pl.col("amount") * 100))
-    system.wait(lambda: kept(known + 300), "the predictions")
-    said = run("model", "parity", MODEL, "--window", "30d", code=1)
-    assert "amount: 100 of" in said
-    assert "hour" not in said
+    system.wait(lambda: rows_kept() >= known + 300, "the predictions")
+    code, cents, said = parity()
+    assert cents.features["amount"].differing == honest.features["amount"].differing + 100
+    assert cents.features["hour"].differing == honest.features["hour"].differing
+    assert (code, "amount:" in said) == (1, True)
