@@ -12,7 +12,7 @@ from conveyor.cli.output import say, say_json, span
 from conveyor.cli.text import many
 from conveyor.config.duration import parse_duration
 from conveyor.domain.dataset import utc
-from conveyor.domain.derived import SCORES
+from conveyor.domain.families import SCORES
 from conveyor.domain.requests import ScoreDataset
 from conveyor.domain.run import RunState
 from conveyor.errors import InputRejected

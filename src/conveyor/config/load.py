@@ -9,7 +9,7 @@ from typing import Any
 from conveyor.config.check import check
 from conveyor.config.problem import Place, nearest
 from conveyor.config.read import Reader, found
-from conveyor.domain.derived import FAMILIES
+from conveyor.domain.families import FAMILIES
 from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.metric import METRICS
 from conveyor.domain.project import (

@@ -10,7 +10,7 @@ from conveyor.delivery import ingest
 from conveyor.delivery.lookup import Builds, latest_build, latest_data, manifest_of, open_runs
 from conveyor.delivery.rows import Rows
 from conveyor.delivery.watching import Watching
-from conveyor.domain import derived
+from conveyor.domain import derived, families
 from conveyor.domain.project import DataConfig
 from conveyor.domain.release import Build
 from conveyor.domain.run import RunState
@@ -118,7 +118,7 @@ class Arrivals:
 def _tables(build: Build) -> Iterator[DataConfig]:
     """Those that rows arrive for."""
     yield from build.config.data.values()
-    yield from (data for data in derived.derived(build.config) if data.name.startswith(derived.LABELS))
+    yield from (data for data in derived.derived(build.config) if data.name.startswith(families.LABELS))
 
 
 def _batch(waiting: list[Arrival]) -> list[Arrival]:
@@ -151,7 +151,7 @@ def table_of(build: Build | None, project: str, dataset: str) -> DataConfig:
 def declared(build: Build | None, project: str, dataset: str) -> DataConfig:
     """As `table_of`, of a dataset that takes rows. Raises InputRejected for one that Conveyor makes."""
     found = table_of(build, project, dataset)
-    if derived.model_of(dataset):
+    if families.model_of(dataset):
         raise InputRejected(f"{dataset} takes no rows: Conveyor itself makes it", hint="Send rows to another dataset.")
     return found
 

@@ -10,7 +10,7 @@ import polars as pl
 from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
 from conveyor.delivery.predictions import read
 from conveyor.delivery.sent import sent
-from conveyor.domain import derived
+from conveyor.domain import families
 from conveyor.domain.prediction import PredictionView
 from conveyor.engine.context import Context
 from conveyor.errors import NotFound
@@ -52,14 +52,14 @@ def _models(tx: Transaction, project: str, model: str) -> Iterable[tuple[str, st
 def _objects(context: Context, tx: Transaction, project: str, model: str) -> Iterable[str]:
     waiting = tx.find(PREDICTION_PARTS, where={"model": f"{project}/{model}"}, limit=100_000)
     yield from (piece.digest for piece in waiting)
-    manifest = manifest_of(context.objects, latest_data(tx, project, derived.predictions(model)))
+    manifest = manifest_of(context.objects, latest_data(tx, project, families.predictions(model)))
     yield from (part.digest for part in reversed(manifest.parts))
 
 
 def _view(tx: Transaction, model: str, row: dict[str, Any]) -> PredictionView:
     version = tx.get(MODEL_VERSIONS, f"{model}@{row['version']}")
     names = version.signature.features if version else ()
-    logged = {derived.column(name): name for name in names}
+    logged = {families.column(name): name for name in names}
     return PredictionView(
         id=row["id"],
         key=row["key"],

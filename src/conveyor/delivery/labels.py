@@ -10,7 +10,7 @@ from conveyor.delivery.explain import explain
 from conveyor.delivery.lookup import latest_build
 from conveyor.delivery.rows import Rows, only
 from conveyor.delivery.sent import frames
-from conveyor.domain import derived
+from conveyor.domain import families
 from conveyor.domain.label import LabelStatus, LabelView
 from conveyor.domain.prediction import PredictionView
 from conveyor.domain.project import ModelConfig
@@ -32,7 +32,7 @@ class Labels:
         """Done once the labels are durable. Whether their predictions are known yet does not matter."""
         project, _, column = self._model(project, model)
         payload, count = checks.checked(media, body, column, self._context.clock.now())
-        dataset = f"{project}/{derived.labels(model)}"
+        dataset = f"{project}/{families.labels(model)}"
         return self._rows.take(dataset, Format.ARROW, key, payload, count, said=body)
 
     def status(self, project: str, model: str) -> LabelStatus:
@@ -40,7 +40,7 @@ class Labels:
         project, config, _ = self._model(project, model)
         with context.records.read() as tx:
             predictions, labels = frames(context, tx, project, model)
-            dataset = f"{project}/{derived.labels(model)}"
+            dataset = f"{project}/{families.labels(model)}"
             waiting = sum(tx.count(ARRIVALS, where={"dataset": dataset, "state": s}) for s in ("waiting", "ingesting"))
         mine = predictions.filter(pl.col("mark") != "shadow")
         known = attached(mine.unique("id", keep="last").lazy(), labels.lazy()).collect()

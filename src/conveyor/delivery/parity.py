@@ -16,7 +16,7 @@ from conveyor.delivery.inputs import Inputs, sources_of, steps_before
 from conveyor.delivery.lookup import latest_build, latest_data, manifest_of
 from conveyor.delivery.project_steps import ProjectSteps, new_step
 from conveyor.delivery.step_desk import Find
-from conveyor.domain import derived, wire
+from conveyor.domain import families, wire
 from conveyor.domain.dataset import DatasetVersion
 from conveyor.domain.parity import ParityReport, ParitySpec
 from conveyor.domain.plan import edges_of
@@ -55,7 +55,7 @@ class ParityRecipe:
         spec = ParitySpec(
             made=resolved.spec,
             served=tuple(str(context.objects.path(part.digest)) for part in parts),
-            features={name: derived.column(name) for name in run.params["features"]},
+            features={name: families.column(name) for name in run.params["features"]},
             since=since,
         )
         return self._steps.python(build, "parity", job, spec, None)
@@ -82,7 +82,7 @@ class ParityDesk:
             if build is None or model not in build.config.models:
                 names = ", ".join(build.config.models) if build else "none: nothing was pushed yet"
                 raise NotFound(f"there is no model {model!r} in project {project!r}", hint=f"Declared are: {names}.")
-            served = latest_data(tx, project, derived.predictions(model))
+            served = latest_data(tx, project, families.predictions(model))
             data = self._data(tx, build, build.config.models[model].inputs)
         need_built(context.settings, build)
         if served is None:
@@ -102,7 +102,7 @@ class ParityDesk:
         config = build.config
         declared, edges = config.models[model], edges_of(config.steps)
         features = declared.features or tuple(
-            name for name in served.schema if name not in derived.COLUMNS and not name.startswith("feature_")
+            name for name in served.schema if name not in families.COLUMNS and not name.startswith("feature_")
         )
         names = steps_before(config, declared.inputs)
         steps = [new_step(config.steps[name], edges[name]) for name in names]

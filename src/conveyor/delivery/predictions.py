@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from conveyor.delivery.lookup import Builds, latest_data, live_release, manifest_of
-from conveyor.domain import derived, erasure, gathering
+from conveyor.domain import erasure, families, gathering
 from conveyor.domain.dataset import DatasetProfile, DatasetVersion, Manifest, Part
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import ModelConfig
@@ -99,7 +99,7 @@ class Gathering:
 
         A piece whose object is gone or damaged is given up, and told of: it must not hold up those that come after it.
         """
-        context, name = self._context, derived.predictions(model.name)
+        context, name = self._context, families.predictions(model.name)
         pieces = _batch(pieces)
         with context.records.read() as tx:
             previous = latest_data(tx, project, name)
@@ -266,7 +266,7 @@ def between(
     context: Context, tx: Transaction, project: str, model: str, since: datetime, until: datetime
 ) -> tuple[list[str], int]:
     """Objects that may hold predictions with since < event time <= until, those that wait too; how many rows do."""
-    version = latest_data(tx, project, derived.predictions(model))
+    version = latest_data(tx, project, families.predictions(model))
     digests = [part.digest for part in manifest_of(context.objects, version).within(since, until).parts]
     waiting = tx.find(PREDICTION_PARTS, where={"model": f"{project}/{model}"}, limit=100_000, newest=False)
     digests += [p.digest for p in waiting if p.first and p.last and p.first <= until and p.last > since]

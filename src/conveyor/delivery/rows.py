@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from conveyor.delivery.lookup import latest_build, latest_data
-from conveyor.domain.derived import model_of
+from conveyor.domain.families import model_of
 from conveyor.domain.project import DataConfig
 from conveyor.domain.rows import MEDIA, MOST_KEYS, REMEMBERED, Format, RowKeys, RowsTaken
 from conveyor.domain.state import Arrival, Project

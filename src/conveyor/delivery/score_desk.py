@@ -11,7 +11,7 @@ from conveyor.delivery.registry_desk import RegistryDesk
 from conveyor.delivery.score import new_run
 from conveyor.delivery.table_desk import resolve
 from conveyor.domain.dataset import DatasetVersion
-from conveyor.domain.derived import SCORES
+from conveyor.domain.families import SCORES
 from conveyor.domain.model import ModelVersion
 from conveyor.domain.project import DataConfig
 from conveyor.domain.reference import parse

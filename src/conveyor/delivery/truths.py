@@ -10,7 +10,7 @@ import polars as pl
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.delivery.predictions import read
 from conveyor.delivery.sent import sent
-from conveyor.domain import derived, gathering
+from conveyor.domain import families, gathering
 from conveyor.domain.measures.maturity import mature_age
 from conveyor.domain.project import ModelConfig
 from conveyor.domain.state import Cursor
@@ -41,14 +41,14 @@ class Truths:
     def any(self, project: str, model: ModelConfig) -> bool:
         """Whether labels are sent for this model; then they count, and no dataset's."""
         with self._context.records.read() as tx:
-            return latest_data(tx, project, derived.labels(model.name)) is not None
+            return latest_data(tx, project, families.labels(model.name)) is not None
 
     def due(self, project: str, model: ModelConfig) -> Cohort | None:
         """The next cohort to be measured; None while it is too small or too young."""
         subject, now = f"{project}/{model.name}", self._context.clock.now()
         since = now - 2 * model.labels.horizon  # delays are known by those that had the whole horizon to come
         with self._context.records.read() as tx:
-            version = latest_data(tx, project, derived.labels(model.name))
+            version = latest_data(tx, project, families.labels(model.name))
             before = self._looked.get(subject)
             if version is None or (before and before[0] == version.version and now - before[1] < _LOOK):
                 return None
@@ -80,7 +80,7 @@ class Truths:
 
     def _predictions(self, tx: Transaction, project: str, model: str, since: datetime) -> pl.DataFrame:
         context = self._context
-        parts = manifest_of(context.objects, latest_data(tx, project, derived.predictions(model))).parts
+        parts = manifest_of(context.objects, latest_data(tx, project, families.predictions(model))).parts
         digests = [part.digest for part in gathering.kept(parts, timedelta(0), since)]
         digests += [
             piece.digest

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from conveyor.domain.derived import FAMILIES
+from conveyor.domain.families import FAMILIES
 from conveyor.errors import InputRejected
 
 LATEST = "latest"

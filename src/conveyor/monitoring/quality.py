@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from conveyor.domain import derived
+from conveyor.domain import families
 from conveyor.domain.monitor import Quality
 from conveyor.domain.observation import Prediction
 from conveyor.domain.statistics import bootstrap
@@ -82,7 +82,7 @@ def scored_of(frame: pl.DataFrame) -> pl.DataFrame:
 def _features(predictions: Sequence[Prediction], names: Sequence[str]) -> pl.DataFrame:
     """As the model saw them: single precision; NaN is null."""
     matrix, _ = matrices(predictions, len(names))
-    columns = {derived.column(name): matrix[:, place] for place, name in enumerate(names)}
+    columns = {families.column(name): matrix[:, place] for place, name in enumerate(names)}
     return pl.DataFrame(columns).fill_nan(None)
 
 

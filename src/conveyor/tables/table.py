@@ -13,7 +13,7 @@ import polars as pl
 from conveyor.client import Client, connect
 from conveyor.config.duration import parse_duration
 from conveyor.domain.dataset import DatasetProfile, Manifest, Part, utc
-from conveyor.domain.derived import model_of
+from conveyor.domain.families import model_of
 from conveyor.domain.reference import parse
 from conveyor.domain.step import InputSpec
 from conveyor.domain.views import TableView

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conveyor.cli.quick import find_home
-from conveyor.domain.derived import model_of
+from conveyor.domain.families import model_of
 from conveyor.domain.files_version import FilesVersion
 from conveyor.domain.reference import Reference, parse
 from conveyor.errors import Conflict, NotFound, Refused
