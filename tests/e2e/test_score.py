@@ -74,5 +74,6 @@ def test_a_dataset_is_scored_as_the_server_would(system: System, monkeypatch: py
     rows(9).write_parquet(system.root / "x.parquet")
     assert "scores/all takes no rows" in run("data", "add", "scores/all", str(system.root / "x.parquet"), code=1)
     assert "has no amount, hour" in run("score", MODEL, "scores/all", "-o", "twice", code=1)
+    assert "'soon' is no duration" in run("score", MODEL, what, "--window", "soon", code=1)
     assert "is not the name of a dataset" in run("score", MODEL, what, "-o", "A B", code=1)
     assert "nope has no version or alias" in run("score", "nope", what, code=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -51,9 +51,11 @@ def score(
     if window:
         if first:
             raise InputRejected("--window and --since both say where to begin", hint="Give one of them.")
-        newest = client.table(project, *_parted(dataset)).version.last
-        end = last or newest
-        first = utc(end) - (parse_duration(window) or timedelta()) if end else None
+        length = parse_duration(window)
+        if length is None:
+            raise InputRejected(f"{window[:40]!r} is no duration", hint="Write it as 12h or 28d.")
+        end = last or client.table(project, *_parted(dataset)).version.last
+        first = utc(end) - length if end else None
     target = f"{SCORES}/{output.removeprefix(f'{SCORES}/') or name}"
     asked = ScoreDataset(dataset, target, version or "live", tuple(keep or ()), first, last, dry_run)
     found = client.score(project, name, asked)

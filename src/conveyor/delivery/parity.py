@@ -109,7 +109,7 @@ class ParityDesk:
         steps.append(Step(STEP, needs=names, timeout=timedelta(hours=1)))
         params = {
             "build": build.id,
-            "data": data,
+            "data": {**data, served.name: served.version},
             "model": model,
             "served": served.id,
             "features": list(features),

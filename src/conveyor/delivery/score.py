@@ -17,7 +17,7 @@ from conveyor.delivery.lineage_index import scored_by, scored_of
 from conveyor.delivery.lookup import latest_data, manifest_of
 from conveyor.delivery.project_steps import ProjectSteps
 from conveyor.delivery.successor import size
-from conveyor.domain import wire
+from conveyor.domain import derived, wire
 from conveyor.domain.dataset import DatasetVersion, Manifest, Part
 from conveyor.domain.lineage import Link
 from conveyor.domain.model import ModelVersion
@@ -56,6 +56,7 @@ def new_run(
         "build": build.id,
         "model": model.id,
         "dataset": data.id,
+        "data": {data.name: data.version},  # what it read: an erasure looks here
         "output": asked.output,
         "keep": list(keep),
         "since": asked.since.isoformat() if asked.since else None,
@@ -80,7 +81,8 @@ class ScoreRecipe:
             model = tx.need(MODEL_VERSIONS, run.params["model"])
             data = tx.need(DATASET_VERSIONS, run.params["dataset"])
         config = build.config
-        time = config.data[data.name].time if data.name in config.data else None
+        declared = derived.find(config, data.name)
+        time = declared.time if declared else None
         parts = self._group(run, data, step)
         artifact = job / "artifact"
         artifact.mkdir(parents=True, exist_ok=True)
