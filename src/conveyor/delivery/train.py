@@ -39,6 +39,7 @@ from conveyor.domain.step import (
     VERIFY,
     BacktestSpec,
     EvaluateSpec,
+    InputSpec,
     LiveModel,
     MeasureSpec,
     TrainingReport,
@@ -70,6 +71,42 @@ def new_run(
     if model.backtest.folds:
         steps.append(Step(BACKTEST, needs=before, timeout=model.timeout * model.backtest.folds))
     return Run(id_, build.project, KIND, f"{build.project}/{model.name}", params, tuple(steps), now, reason=reason)
+
+
+def train_spec(
+    config: ProjectConfig,
+    model: ModelConfig,
+    inputs: tuple[InputSpec, ...],
+    label: str,
+    time: str,
+    known_until: datetime,
+) -> TrainSpec:
+    """What a training is told, live as in a replay. The first of the inputs has the label and the event time."""
+    return TrainSpec(
+        model=model.name,
+        function=model.train,
+        inputs=inputs,
+        label=label,
+        time=time,
+        known_until=known_until,
+        metric=model.metric,
+        params=model.params,
+        features=model.features,
+        key=inputs[0].key,
+        window=model.window,
+        gap=model.gap,
+        holdout=model.holdout,
+        slices=model.slices,
+        baseline=model.gates.baseline.beat if model.gates.baseline else None,
+        group=model.group,
+        group_split=model.group_split,
+        twice=model.gates.reproducible is not None,
+        parity_tolerance=model.gates.parity_tolerance,
+        seed=model.seed,
+        rules=rules_of_features(config, model),
+        positive=model.positive,
+        trusted=model.trusted,
+    )
 
 
 def rules_of_features(config: ProjectConfig, model: ModelConfig) -> Rules:
@@ -207,31 +244,8 @@ class TrainRecipe:
                 f"model.{model.name} cannot be trained: its first input has no label and time",
                 hint="Give its dataset `time` and `label` in conveyor.toml.",
             )
-        spec = TrainSpec(
-            model=model.name,
-            function=model.train,
-            inputs=tuple(r.spec for r in resolved),
-            label=first.label,
-            time=first.time,
-            known_until=first.known_until,
-            metric=model.metric,
-            params=model.params,
-            features=model.features,
-            key=first.key,
-            window=model.window,
-            gap=model.gap,
-            holdout=model.holdout,
-            slices=model.slices,
-            baseline=model.gates.baseline.beat if model.gates.baseline else None,
-            group=model.group,
-            group_split=model.group_split,
-            twice=model.gates.reproducible is not None,
-            parity_tolerance=model.gates.parity_tolerance,
-            seed=model.seed,
-            rules=rules_of_features(build.config, model),
-            positive=model.positive,
-            trusted=model.trusted,
-        )
+        specs = tuple(r.spec for r in resolved)
+        spec = train_spec(build.config, model, specs, first.label, first.time, first.known_until)
         spec = self.spec_of(run, model, spec)
         how = wire.to_json(replace(spec, inputs=())).decode()
         code = code_digest(self._context.settings.builds / build.tree, model.train)

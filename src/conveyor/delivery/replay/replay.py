@@ -19,7 +19,7 @@ from conveyor.delivery.replay.history import History, sorted_rows
 from conveyor.delivery.replay.trainings import Trainings
 from conveyor.delivery.replay.walk import Setting, Walk
 from conveyor.delivery.replay.workers import Workers
-from conveyor.delivery.train import rules_of_features
+from conveyor.delivery.train import train_spec
 from conveyor.domain.gates.config import GatesConfig
 from conveyor.domain.project import ModelConfig, ProjectConfig
 from conveyor.domain.replay import Policy, Replayed, Walked, recommend
@@ -129,30 +129,9 @@ def spec_of(config: ProjectConfig, model: ModelConfig, made: Made, history: Hist
     first = made.inputs[0]
     assert first.label is not None
     assert first.time is not None
-    return TrainSpec(
-        model=model.name,
-        function=model.train,
-        inputs=(replace(first, paths=(str(history.path),)), *made.inputs[1:]),
-        label=first.label,
-        time=first.time,
-        known_until=history.ticks[-1].newest,
-        metric=model.metric,
-        params=model.params,
-        features=model.features,
-        key=first.key,
-        window=model.window,
-        gap=model.gap,
-        holdout=model.holdout,
-        slices=model.slices,
-        baseline=model.gates.baseline.beat if model.gates.baseline else None,
-        group=model.group,
-        group_split=model.group_split,
-        parity_tolerance=model.gates.parity_tolerance,
-        seed=model.seed,
-        rules=rules_of_features(config, model),
-        positive=model.positive,
-        trusted=model.trusted,
-    )
+    inputs = (replace(first, paths=(str(history.path),)), *made.inputs[1:])
+    spec = train_spec(config, model, inputs, first.label, first.time, history.ticks[-1].newest)
+    return replace(spec, twice=False)  # whether a training is reproducible is not played
 
 
 def setting_of(
